@@ -1,0 +1,100 @@
+"""
+Run the examples of README.md, docs/ and the docstrings of eventbus/ as tests.
+
+One mechanism, sybil, for all of them:
+
+- In a page, each ```` ```python ```` fence runs, in order, in one namespace: the page is a module.
+- A fence whose first line is a comment that names a file, `# shop/events.py`, is that file: it is
+  written, not run, and the fences after it import it.
+- A page runs in an empty folder of its own, with a queue of its own in it, and leaves nothing behind.
+- `<!-- skip: next -->` before a fence leaves it out, `<!-- skip: next if(condition, reason="...") -->`
+  where something is missing.
+- In a docstring, `>>>` lines run with the names of their module.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from contextlib import ExitStack, chdir
+from doctest import ELLIPSIS
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sybil import Document, Sybil
+from sybil.document import PythonDocStringDocument
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.myst import CodeBlockParser, SkipParser
+from sybil.parsers.rest import DocTestParser
+
+if TYPE_CHECKING:
+    from sybil import Example
+
+FILE_NAME = re.compile(r"# (?P<path>[\w./-]+\.py)\b")
+ROOT = Path(__file__).parent
+
+
+class Page(Document):
+    """A page whose examples share the namespace of a real module, so that their hints resolve."""
+
+    def __init__(self, text: str, path: str) -> None:
+        super().__init__(text, path)
+        name = "page_" + re.sub(r"\W", "_", str(Path(path).relative_to(ROOT).with_suffix("")))
+        module = sys.modules[name] = ModuleType(name)
+        self.namespace = module.__dict__
+
+
+def run_fence(example: Example) -> None:
+    """Write the fence if it is a file, else run it."""
+    named = FILE_NAME.match(example.parsed)
+    if named is None:
+        PythonEvaluator()(example)
+        return
+    path = Path(named["path"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(example.parsed, encoding="utf-8")
+
+
+def forget_modules(folder: Path) -> None:
+    """Drop what was imported from `folder`: the next page may have a `shop/events.py` too."""
+    for name, module in list(sys.modules.items()):
+        places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+        if any(place and Path(place).is_relative_to(folder) for place in places):
+            del sys.modules[name]
+
+
+def enter_page(namespace: dict[str, Any]) -> None:
+    """Give the page a folder to be in and to import from, with a queue in it."""
+    ending = ExitStack()
+    namespace["__ending__"] = ending
+    folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="eventbus-"))).resolve()
+    settings = ending.enter_context(pytest.MonkeyPatch.context())
+    settings.setenv("EVENTBUS_URL", f"sqlite:///{folder}/eventbus.db")
+    settings.syspath_prepend(folder)
+    ending.enter_context(chdir(folder))
+    ending.callback(forget_modules, folder)
+
+
+def leave_page(namespace: dict[str, Any]) -> None:
+    """Put everything back as it was before the page."""
+    namespace.pop("__ending__").close()
+
+
+pages = Sybil(
+    parsers=[CodeBlockParser("python", run_fence), SkipParser()],
+    pattern="*.md",
+    document_types={".md": Page},
+    setup=enter_page,
+    teardown=leave_page,
+)
+docstrings = Sybil(
+    parsers=[DocTestParser(optionflags=ELLIPSIS)],
+    path="eventbus",
+    pattern="*.py",
+    document_types={".py": PythonDocStringDocument},
+)
+
+pytest_collect_file = (pages + docstrings).pytest()

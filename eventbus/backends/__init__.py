@@ -1,0 +1,1 @@
+"""Where envelopes lie: the contract, the port in front of it, and one module per kind of store."""

@@ -1,0 +1,146 @@
+"""The one object that an application holds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from eventbus.defaults import CONNECTION
+from eventbus.dispatch.calling import Take, Walk
+from eventbus.dispatch.listeners import Listener
+from eventbus.dispatch.local import LocalBus
+from eventbus.dispatch.resolver import Resolver, ScopedResolver
+from eventbus.errors import InvalidOption
+from eventbus.queue.connections import Connections
+from eventbus.queue.options import read_options
+
+if TYPE_CHECKING:
+    from eventbus.backends.base import Clock
+    from eventbus.queue.enqueue import Enqueuer
+    from eventbus.queue.failed import FailedJobs
+
+__all__ = ["EventBus"]
+
+
+class EventBus(LocalBus):
+    """
+    Dispatches events to their listeners: at once, or through a queue for those marked so.
+
+    Args:
+        discover: Packages and modules to scan for listeners. Only noted here; they are scanned by
+            the first dispatch, by the worker, or by `discover()`, so that they may import the
+            module that makes the bus.
+        listen: Events, and the listener or list of listeners of each. Import strings are looked up
+            with the first dispatch.
+        subscribe: Subscribers: classes or objects with a `subscribe` method, or import strings.
+        provide: Types, and a factory of each, for what listeners ask for.
+        resolver: A container's `get`, called with a type; or a `ScopedResolver`.
+        connections: Names, and the URL of each: `sqlite:///shop.db`, `memory://`, `null://`,
+            `sync://`. Opened when first used.
+        default: The connection of listeners that name none. Without a URL it is an embedded SQLite
+            file: `EVENTBUS_URL`, else `eventbus.db` beside the nearest `pyproject.toml`.
+        on_error: "raise" hands a listener's error to the caller at once; "collect" lets all
+            listeners run and raises one `ListenersFailed`.
+        clock: Tells the time; for tests. Default: the system's.
+
+    Raises:
+        ConfigurationError: An argument that cannot be.
+        ListenError: Something in `listen` or `subscribe` that cannot listen.
+
+    Example:
+        >>> bus = EventBus()
+        >>> registration = bus.listen(KeyError, lambda event: f"heard {event!r}")
+        >>> bus.dispatch(KeyError(1))
+        ['heard KeyError(1)']
+    """
+
+    def __init__(
+        self,
+        discover: str | Iterable[str] = (),
+        listen: Mapping[Any, Any] | None = None,
+        subscribe: Iterable[Any] = (),
+        provide: Mapping[Any, Callable[..., Any]] | None = None,
+        resolver: Callable[[Any], Any] | ScopedResolver | None = None,
+        connections: Mapping[str, str] | None = None,
+        default: str = CONNECTION,
+        on_error: Literal["raise", "collect"] = "raise",
+        clock: Clock | None = None,
+    ) -> None:
+        if on_error not in ("raise", "collect"):
+            raise InvalidOption(option="on_error", value=on_error, expected='"raise" or "collect"')
+        maker = sys._getframe(1).f_globals.get("__file__", "")
+        self._connections = Connections(connections or {}, default, maker=maker, clock=clock)
+        self._enqueuer: Enqueuer | None = None
+        super().__init__(
+            discover=discover,
+            listen=listen or {},
+            subscribe=subscribe,
+            resolver=Resolver(provide or {}, resolver),
+            collect=on_error == "collect",
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        waiting = f", {len(self._packages)} packages to scan" if self._packages else ""
+        return f"<EventBus: {len(self._registry.all())} listeners{waiting}>"
+
+    # Queued listeners. What knows queues is imported with the first of them.
+
+    def _check(self, listener: Listener) -> None:
+        read_options(listener)
+
+    def _taker(self, listener: Listener) -> Take | None:
+        options = read_options(listener)
+        return self.enqueuer.taker(listener, options) if options is not None else None
+
+    def _deliver(self, taken: list[Any]) -> Walk:
+        return self.enqueuer.deliver(taken)
+
+    @property
+    def enqueuer(self) -> Enqueuer:
+        """What turns listeners and events into envelopes, and back."""
+        if self._enqueuer is None:
+            from eventbus.queue.enqueue import Enqueuer
+
+            self._enqueuer = Enqueuer(self._connections, self._known)
+        return self._enqueuer
+
+    def _known(self) -> tuple[tuple[Listener, ...], list[str]]:
+        """Return every listener, and the modules that were scanned for them."""
+        return self.listeners(), self._found.modules
+
+    @property
+    def failed(self) -> FailedJobs:
+        """The failed jobs of the bus's connections: list, retry, forget, flush them."""
+        from eventbus.queue.failed import FailedJobs
+
+        return FailedJobs(self._connections)
+
+    # Ending.
+
+    def close(self) -> None:
+        """
+        Close the connections, and this thread's loop for async listeners.
+
+        The bus can be used again: what is needed is opened anew.
+        """
+        self._close_runner()
+        self._connections.close()
+
+    async def aclose(self) -> None:
+        """Close, as `close` does, without blocking the loop."""
+        import asyncio
+
+        await asyncio.to_thread(self._connections.close)

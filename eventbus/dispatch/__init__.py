@@ -1,0 +1,1 @@
+"""Dispatch in this process: who hears what, in which order."""

@@ -1,0 +1,404 @@
+"""A bus without a queue: everything that registers, asks and dispatches in this process."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from eventbus.dispatch.calling import Dispatcher, adrive, drive
+from eventbus.dispatch.discovery import Discovery, scan
+from eventbus.dispatch.holding import Deferred, Muted, Waiting
+from eventbus.dispatch.listeners import (
+    Listener,
+    Target,
+    check,
+    handlers_of,
+    load,
+    marks,
+    target_of,
+)
+from eventbus.dispatch.hints import UnusableHint
+from eventbus.dispatch.registry import Match, Registration, listenable
+from eventbus.dispatch.resolver import Resolver
+from eventbus.dispatch.subscribing import entries
+from eventbus.errors import ListenError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["LocalBus"]
+
+
+class LocalBus(Dispatcher):
+    """What `EventBus` is before it knows of queues."""
+
+    def __init__(
+        self,
+        *,
+        discover: str | Iterable[str],
+        listen: Mapping[Any, Any],
+        subscribe: Iterable[Any],
+        resolver: Resolver,
+        collect: bool,
+    ) -> None:
+        super().__init__(resolver=resolver, collect=collect)
+        #: Set while a subscriber registers, so that one handle removes it all.
+        self._gathered: ContextVar[list[Listener] | None] = ContextVar(
+            "eventbus_gathered", default=None
+        )
+        self._packages: list[tuple[str, int]] = []
+        self._postponed: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self._found = Discovery()
+        for event, listeners in listen.items():
+            for one in listeners if isinstance(listeners, list) else [listeners]:
+                self._now_or_later(one, self.listen, (event, one))
+        for one in subscribe:
+            self._now_or_later(one, self.subscribe, (one,))
+        self._note([discover] if isinstance(discover, str) else discover)
+
+    def _now_or_later(self, thing: Any, call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        # An import string in the constructor may name a module that imports the module of the bus.
+        if isinstance(thing, str):
+            self._postponed.append((call, arguments))
+        else:
+            call(*arguments)
+
+    def _note(self, packages: Iterable[str]) -> None:
+        self._packages += [(one, self._registry.next_order()) for one in packages]
+        with self._registry.lock:
+            self._reset()
+
+    # Registering.
+
+    def listen(
+        self, event: Any = None, listener: Any = None, /, *, priority: int = 0, once: bool = False
+    ) -> Any:
+        """
+        Register a listener.
+
+        Args:
+            event: A class, a name, a wildcard, or a list of these. Left out, the hint of the
+                listener's first parameter says; a class is then registered with all its `handle*`.
+            listener: A function, method, class or object with `handle*` or `__call__`,
+                `(Class, "method")`, or an import string of one of these; sync or async.
+            priority: Higher goes first.
+            once: Hears only the first event.
+
+        Returns:
+            A `Registration` that removes it. Where the event is left out, the listener itself, so
+            that `@bus.listen` can stand above it.
+
+        Raises:
+            ListenError: It cannot listen, or not to this.
+
+        Example:
+            >>> from eventbus import EventBus
+            >>> bus = EventBus()
+            >>> @bus.listen
+            ... def note(event: KeyError) -> str:
+            ...     return "noted"
+            >>> with bus.listen("order.*", lambda name, payload: name, priority=1):
+            ...     bus.dispatch("order.imported", 17)
+            ['order.imported']
+        """
+        if event is None:
+            return lambda one: self.listen(one, priority=priority, once=once)
+        if listener is None:
+            self._register(_by_hints(event), priority, once)
+            return event
+        events = event if isinstance(event, list | tuple) else [event]
+        pairs = [(one, target_of(listener, one)) for one in map(listenable, events)]
+        return Registration(self._register(pairs, priority, once), self._registry.remove)
+
+    def _register(
+        self, pairs: Iterable[tuple[type | str, Target]], priority: int, once: bool
+    ) -> tuple[Listener, ...]:
+        made: list[Listener] = []
+        for event, target in pairs:
+            check(target, event)
+            own = marks(target.owner or target.function)
+            one = Listener(
+                event=event,
+                target=target,
+                priority=priority,
+                once=once,
+                # What @listens says of a queue holds however the listener is registered.
+                options=own[0].options if own else {},
+                order=(self._registry.next_order(), "", 0),
+            )
+            self._check(one)
+            made.append(one)
+        added = self._registry.add(made)
+        gathered = self._gathered.get()
+        if gathered is not None:
+            gathered.extend(added)
+        return added
+
+    def _check(self, listener: Listener) -> None:
+        """Refuse a listener whose options cannot be."""
+        if listener.options:
+            raise ListenError(
+                listener=listener.name,
+                reason=f"a bus without a queue does not know {', '.join(listener.options)}",
+                remedy="Use EventBus",
+            )
+
+    def subscribe(self, subscriber: Any) -> Registration:
+        """
+        Let a subscriber register its listeners.
+
+        Args:
+            subscriber: A class, built once by the resolver, an object, or an import string. Its
+                `subscribe(bus)` registers listeners, or returns a mapping from events to the names
+                of its methods, or lists of them.
+
+        Returns:
+            A `Registration` that removes all of them.
+
+        Raises:
+            ListenError: It has no `subscribe`, or returned something else.
+
+        Example:
+            >>> from eventbus import EventBus
+            >>> class Audit:
+            ...     def subscribe(self, bus: EventBus) -> dict[type, str]:
+            ...         return {KeyError: "on_key"}
+            ...     def on_key(self, event: KeyError) -> str:
+            ...         return "seen"
+            >>> bus = EventBus(subscribe=[Audit])
+            >>> bus.dispatch(KeyError())
+            ['seen']
+        """
+        one = load(subscriber) if isinstance(subscriber, str) else subscriber
+        method = getattr(one, "subscribe", None)
+        if not callable(method):
+            raise ListenError(
+                listener=repr(one),
+                reason="it has no subscribe method",
+                remedy="Write `def subscribe(self, bus: EventBus) -> None`",
+            )
+        if inspect.isclass(one):
+            # Kept for as long as the bus, so what is built for it is not closed.
+            one = drive(self._resolver.scope({type(self): self}).instance(one), self)
+        gathered: list[Listener] = []
+        token = self._gathered.set(gathered)
+        try:
+            for event, listener in entries(one, one.subscribe(self)):
+                self.listen(event, listener)
+        except BaseException:
+            for added in gathered:
+                self._registry.remove(added)
+            raise
+        finally:
+            self._gathered.reset(token)
+        return Registration(gathered, self._registry.remove)
+
+    def discover(self, *packages: str) -> Discovery:
+        """
+        Scan packages for listeners now: those named here, and those that still wait to be scanned.
+
+        Args:
+            packages: Dotted names of packages or modules; everything below a package is scanned.
+
+        Returns:
+            What was found so far, and what was passed over and why.
+
+        Raises:
+            DiscoveryError: A package does not exist, or a module cannot be imported.
+        """
+        self._note(packages)
+        self._prepare()
+        return self._found
+
+    def _prepare(self) -> None:
+        """
+        Do what was put off until the first dispatch: import strings and scans.
+
+        Without a lock: importing runs other people's code. Two threads that come here at the same
+        time both scan, and what both found is registered once.
+        """
+        while self._postponed:
+            try:
+                call, arguments = self._postponed.pop(0)
+            except IndexError:
+                break
+            call(*arguments)
+        if not self._packages:
+            return
+        packages = list(self._packages)
+        found = scan(packages, bus_type=type(self))
+        for one in found.listeners:
+            self._check(one)
+        self._registry.add(found.listeners)
+        known = set(self._found.subscribers)
+        for subscriber in found.subscribers:
+            if subscriber not in known:
+                self.subscribe(subscriber)
+        self._found = self._found.merged(found)
+        if not found.unfinished:
+            self._packages = [one for one in self._packages if one not in packages]
+
+    def forget(self, event: type | str) -> None:
+        """Remove every listener of a class or name, or of a wildcard by its own text."""
+        self._prepare()
+        self._registry.forget(listenable(event))
+
+    # Asking.
+
+    def has_listeners(self, event: type | str) -> bool:
+        """
+        Tell whether anybody hears an event: a class, a name, or a wildcard by its own text.
+
+        Example:
+            >>> from eventbus import EventBus
+            >>> bus = EventBus(listen={"order.*": print})
+            >>> bus.has_listeners("order.imported"), bus.has_listeners("stock.low")
+            (True, False)
+        """
+        self._prepare()
+        return self._registry.hears(listenable(event))
+
+    def listeners_for(self, event: type | str) -> list[Listener]:
+        """Return the listeners that run when an event is dispatched, in their order."""
+        return [one.listener for one in self.why(event) if not one.passed_over]
+
+    def why(self, event: type | str) -> tuple[Match, ...]:
+        """Return who matches an event, in order, and why; those that do not run say why not."""
+        self._prepare()
+        return self._registry.matches(listenable(event))
+
+    def listeners(self) -> tuple[Listener, ...]:
+        """Return every listener, in the order of registration."""
+        self._prepare()
+        return self._registry.all()
+
+    # Dispatching under a condition, later, or not at all.
+
+    def dispatch_if(self, condition: object, event: Any, *payload: Any) -> list[Any]:
+        """Dispatch if `condition` is true; else return `[]`."""
+        return self.dispatch(event, *payload) if condition else []
+
+    def dispatch_unless(self, condition: object, event: Any, *payload: Any) -> list[Any]:
+        """Dispatch if `condition` is false; else return `[]`."""
+        return [] if condition else self.dispatch(event, *payload)
+
+    async def adispatch_if(self, condition: object, event: Any, *payload: Any) -> list[Any]:
+        """Dispatch, as `adispatch`, if `condition` is true; else return `[]`."""
+        return await self.adispatch(event, *payload) if condition else []
+
+    async def adispatch_unless(self, condition: object, event: Any, *payload: Any) -> list[Any]:
+        """Dispatch, as `adispatch`, if `condition` is false; else return `[]`."""
+        return [] if condition else await self.adispatch(event, *payload)
+
+    def hold(self, event: Any, *payload: Any) -> None:
+        """
+        Keep an event, or a name with its payload, until `flush`.
+
+        Raises:
+            NotAnEvent: It could not be dispatched either.
+
+        Example:
+            >>> from eventbus import EventBus
+            >>> bus = EventBus(listen={"done": lambda count: count})
+            >>> bus.hold("done", 1)
+            >>> bus.hold("done", 2)
+            >>> bus.flush("done")
+            [[1], [2]]
+            >>> bus.flush("done")
+            []
+        """
+        self._checked(event, payload)
+        if self._fake is None:
+            self._held.add(event, payload)
+
+    def flush(self, *events: type | str) -> list[list[Any]]:
+        """
+        Dispatch held events of these classes and names, all where none is given, and drop them.
+
+        Returns:
+            The answers to each. If one raises, those behind it stay held.
+        """
+        answers: list[list[Any]] = []
+        waiting = self._flushed(events)
+        try:
+            while waiting:
+                event, payload = waiting.pop(0)
+                answers.append(self.dispatch(event, *payload))
+        finally:
+            self._held.put_back(waiting)
+        return answers
+
+    async def aflush(self, *events: type | str) -> list[list[Any]]:
+        """Flush, as `flush` does, with `adispatch`."""
+        answers: list[list[Any]] = []
+        waiting = self._flushed(events)
+        try:
+            while waiting:
+                event, payload = waiting.pop(0)
+                answers.append(await self.adispatch(event, *payload))
+        finally:
+            self._held.put_back(waiting)
+        return answers
+
+    def _flushed(self, events: Sequence[type | str]) -> list[Waiting]:
+        return [] if self._fake is not None else self._held.take(events)
+
+    def forget_held(self, *events: type | str) -> None:
+        """Drop held events of these classes and names; all where none is given."""
+        if self._fake is None:
+            self._held.take(events)
+
+    def muted(self) -> Muted:
+        """
+        Let no event out in this block, in this thread or task only; `dispatch` returns `[]`.
+
+        Example:
+            >>> from eventbus import EventBus
+            >>> bus = EventBus(listen={"done": lambda: 1})
+            >>> with bus.muted():
+            ...     bus.dispatch("done")
+            []
+        """
+        return Muted(self._here, self._divert)
+
+    def deferred(self, *events: type | str) -> Deferred:
+        """
+        Let events out at the end of this block, in order; an exception in the block discards them.
+
+        Args:
+            events: Classes, names and wildcards that wait; the others go out at once. None given
+                means all.
+
+        Example:
+            >>> from eventbus import EventBus
+            >>> bus = EventBus(listen={"done": print})
+            >>> with bus.deferred():
+            ...     _ = bus.dispatch("done", "second")
+            ...     print("first")
+            first
+            second
+        """
+        only = tuple(listenable(one) for one in events)
+        return Deferred(self._here, self._divert, only, self.dispatch, self.adispatch)
+
+
+def _by_hints(listener: Any) -> list[tuple[type | str, Target]]:
+    """Return (event, target) for what the hints of a listener say."""
+    if isinstance(listener, str):
+        return _by_hints(load(listener))
+    names = handlers_of(listener) if inspect.isclass(listener) else ()
+    targets = [target_of((listener, name)) for name in names] or [target_of(listener)]
+    pairs: list[tuple[type | str, Target]] = []
+    for target in targets:
+        try:
+            pairs += [(event, target) for event in target.hears()]
+        except UnusableHint as problem:
+            raise ListenError(
+                listener=target.name,
+                reason=f"no event was given and {problem.reason}",
+                remedy="Hint its first parameter with an event class, or write"
+                " bus.listen(OrderShipped, listener)",
+            ) from problem
+    return pairs

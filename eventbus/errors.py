@@ -1,0 +1,543 @@
+"""
+Every error that eventbus raises, as one tree.
+
+```
+EventBusError                            catches all, and only, what eventbus raises
+├─ ConfigurationError (ValueError)       raised before anything ran: mend the set-up
+│  ├─ InvalidOption                      a known option with a value it cannot have
+│  ├─ UnknownOption                      a misspelt option
+│  ├─ UnknownConnection (LookupError)    a connection name nobody configured
+│  ├─ MissingDependency (ImportError)    an extra is not installed
+│  └─ ApplicationNotFound (ImportError)  "MODULE:BUS" does not lead to a bus
+├─ ListenError (TypeError)               a listener that cannot be one
+├─ DiscoveryError (ImportError)          a package or module that cannot be scanned
+├─ ResolveError (LookupError)            a listener or argument that cannot be built
+├─ DispatchError                         this dispatch went wrong
+│  ├─ NotAnEvent (TypeError)             what was dispatched is not an event
+│  ├─ AsyncListenerInSyncDispatch (RuntimeError)
+│  └─ ListenersFailed (ExceptionGroup)   on_error="collect": what the listeners raised
+├─ CodecError                            what travels cannot be written or read
+│  ├─ EncodeError (TypeError)            the producer's: nothing was stored
+│  ├─ DecodeError (ValueError)           the stored bytes are not a job of ours: never retried
+│  └─ UnknownName (LookupError)          a name or version that this code does not have: parked
+├─ BackendError                          the store
+│  ├─ BackendUnavailable (ConnectionError)  nothing happened: safe to repeat
+│  ├─ StoredUnknown                      cannot tell whether it was stored: push the same ids again
+│  ├─ LeaseLost                          the claim is no longer ours
+│  ├─ UnsupportedOption (NotImplementedError)
+│  ├─ SchemaMismatch                     the store was written by another version
+│  └─ FailedJobNotFound (LookupError)
+└─ WorkerError
+   ├─ ListenerTimeout (TimeoutError)     a run took longer than its `timeout`
+   ├─ JobInterrupted                     the worker had to stop: the job goes back unspent
+   ├─ JobFailedByHand                    the listener called `attempt.fail(...)`
+   └─ JobLost                            its worker died `max_lost` times
+```
+
+An error also inherits the built-in that a caller would naturally catch. `retryable` says whether the
+same call may succeed later without anybody changing anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+__all__ = [
+    "ApplicationNotFound",
+    "AsyncListenerInSyncDispatch",
+    "BackendError",
+    "BackendUnavailable",
+    "CodecError",
+    "ConfigurationError",
+    "DecodeError",
+    "DiscoveryError",
+    "DiscoveryWarning",
+    "DispatchError",
+    "EncodeError",
+    "EventBusError",
+    "FailedJobNotFound",
+    "InvalidOption",
+    "JobFailedByHand",
+    "JobInterrupted",
+    "JobLost",
+    "LeaseLost",
+    "ListenError",
+    "ListenerTimeout",
+    "ListenersFailed",
+    "MissingDependency",
+    "NotAnEvent",
+    "ResolveError",
+    "SchemaMismatch",
+    "StoredUnknown",
+    "UnknownConnection",
+    "UnknownName",
+    "UnknownOption",
+    "UnsupportedOption",
+    "WorkerError",
+]
+
+
+def _rebuild(cls: type[EventBusError], fields: dict[str, object]) -> EventBusError:
+    return cls(**fields)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names) or "none"
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    # difflib is only worth its import when somebody has made a mistake.
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, list(known), n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+class EventBusError(Exception):
+    """
+    The root: `except EventBusError` catches all, and only, what eventbus raises.
+
+    Every field that a class names is a keyword argument and an attribute, and survives pickling.
+    """
+
+    #: Whether the same call may succeed later although nobody changed anything.
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, **fields: object) -> None:
+        super().__init__(message)
+        self._fields = fields
+        for name, value in fields.items():
+            setattr(self, name, value)
+
+    def __reduce__(self) -> tuple[Callable[..., EventBusError], tuple[object, ...]]:
+        return _rebuild, (type(self), self._fields)
+
+
+class ConfigurationError(EventBusError, ValueError):
+    """The set-up is wrong; raised before anything ran."""
+
+
+class InvalidOption(ConfigurationError):
+    """A known option was given a value that it cannot have."""
+
+    option: str
+    value: object
+    expected: str
+    where: str
+
+    def __init__(self, *, option: str, value: object, expected: str, where: str = "") -> None:
+        place = f" of {where}" if where else ""
+        super().__init__(
+            f"expected {option}{place} to be {expected}, got: {value!r}",
+            option=option,
+            value=value,
+            expected=expected,
+            where=where,
+        )
+
+
+class UnknownOption(ConfigurationError, TypeError):
+    """An option that does not exist."""
+
+    option: str
+    known: tuple[str, ...]
+    where: str
+
+    def __init__(self, *, option: str, known: Sequence[str], where: str = "") -> None:
+        place = f" for {where}" if where else ""
+        super().__init__(
+            f"unknown option {option!r}{place}{_did_you_mean(option, known)}"
+            f" Known options: {', '.join(sorted(known))}",
+            option=option,
+            known=tuple(known),
+            where=where,
+        )
+
+
+class UnknownConnection(ConfigurationError, LookupError):
+    """A connection name that nobody configured."""
+
+    connection: str
+    known: tuple[str, ...]
+
+    def __init__(self, *, connection: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"no connection is called {connection!r}{_did_you_mean(connection, known)}"
+            f" Configured: {_listed(known)}."
+            f' Add it: EventBus(connections={{"{connection}": "sqlite:///..."}})',
+            connection=connection,
+            known=tuple(known),
+        )
+
+
+class MissingDependency(ConfigurationError, ImportError):
+    """A feature needs a package that is not installed."""
+
+    extra: str
+    needed_for: str
+
+    def __init__(self, *, extra: str, needed_for: str) -> None:
+        super().__init__(
+            f"{needed_for} needs a package that is not installed: pip install 'eventbus[{extra}]'",
+            extra=extra,
+            needed_for=needed_for,
+        )
+
+
+class ApplicationNotFound(ConfigurationError, ImportError):
+    """`MODULE:BUS` does not lead to an `EventBus`."""
+
+    application: str
+    reason: str
+
+    def __init__(self, *, application: str, reason: str) -> None:
+        super().__init__(
+            f"cannot find a bus at {application!r}: {reason}",
+            application=application,
+            reason=reason,
+        )
+
+
+class ListenError(EventBusError, TypeError):
+    """What was registered cannot be a listener."""
+
+    listener: str
+    reason: str
+    remedy: str
+
+    def __init__(self, *, listener: str, reason: str, remedy: str) -> None:
+        super().__init__(
+            f"{listener} cannot listen: {reason}. {remedy}",
+            listener=listener,
+            reason=reason,
+            remedy=remedy,
+        )
+
+
+class DiscoveryError(EventBusError, ImportError):
+    """A package or module that was named for discovery cannot be scanned."""
+
+    module: str
+    reason: str
+    remedy: str
+
+    def __init__(self, *, module: str, reason: str, remedy: str = "") -> None:
+        super().__init__(
+            f"cannot discover listeners in {module!r}: {reason}" + (f". {remedy}" if remedy else ""),
+            module=module,
+            reason=reason,
+            remedy=remedy,
+        )
+
+
+class DiscoveryWarning(UserWarning):
+    """Something in a scanned module looks like a listener, but cannot be registered as written."""
+
+
+class ResolveError(EventBusError, LookupError):
+    """A listener, or something that it asks for, cannot be built."""
+
+    wanted: str
+    reason: str
+    remedy: str
+
+    def __init__(self, *, wanted: str, reason: str, remedy: str) -> None:
+        super().__init__(
+            f"cannot build {wanted}: {reason}. {remedy}",
+            wanted=wanted,
+            reason=reason,
+            remedy=remedy,
+        )
+
+
+class DispatchError(EventBusError):
+    """This dispatch went wrong."""
+
+
+class NotAnEvent(DispatchError, TypeError):
+    """What was dispatched is not an event."""
+
+    value: object
+    reason: str
+
+    def __init__(self, *, value: object, reason: str) -> None:
+        super().__init__(f"cannot dispatch {value!r}: {reason}", value=value, reason=reason)
+
+
+class AsyncListenerInSyncDispatch(DispatchError, RuntimeError):
+    """`dispatch` was called where an event loop runs, and one of the listeners is async."""
+
+    event: str
+    listener: str
+    call: str
+
+    def __init__(self, *, event: str, listener: str, call: str) -> None:
+        super().__init__(
+            f"{listener} is async and an event loop is running here, so {call}() cannot wait for"
+            f" it; nothing ran. Write `await bus.a{call}(...)` for {event}",
+            event=event,
+            listener=listener,
+            call=call,
+        )
+
+
+class ListenersFailed(DispatchError, ExceptionGroup[Exception]):
+    """
+    What the listeners of one event raised, with `on_error="collect"`.
+
+    `failures` pairs each listener's name with its error; `answers` are those of the listeners that
+    did not fail. It is an `ExceptionGroup`, so `except*` works on it.
+    """
+
+    event: str
+    failures: tuple[tuple[str, Exception], ...]
+    answers: tuple[object, ...]
+
+    def __new__(
+        cls,
+        *,
+        event: str,
+        failures: Sequence[tuple[str, Exception]],
+        answers: Sequence[object] = (),
+    ) -> Self:
+        who = ", ".join(listener for listener, _ in failures)
+        plural = "s" if len(failures) != 1 else ""
+        return super().__new__(
+            cls,
+            f"{len(failures)} listener{plural} of {event} failed: {who}",
+            [error for _, error in failures],
+        )
+
+    def __init__(
+        self,
+        *,
+        event: str,
+        failures: Sequence[tuple[str, Exception]],
+        answers: Sequence[object] = (),
+    ) -> None:
+        super().__init__(
+            self.message, event=event, failures=tuple(failures), answers=tuple(answers)
+        )
+
+    def derive(self, excs: Sequence[Exception], /) -> ExceptionGroup[Exception]:  # type: ignore[override]
+        """Return the plain group that `split` and `except*` make of a part of this one."""
+        return ExceptionGroup(self.message, excs)
+
+
+class CodecError(EventBusError):
+    """What travels cannot be written or read."""
+
+
+class EncodeError(CodecError, TypeError):
+    """An event cannot be stored for a queued listener; nothing was stored."""
+
+    event: str
+    field: str
+    reason: str
+    remedy: str
+
+    def __init__(self, *, event: str, field: str, reason: str, remedy: str = "") -> None:
+        place = f" (field {field})" if field else ""
+        super().__init__(
+            f"{event} cannot be stored{place}: {reason}; nothing was stored"
+            + (f". {remedy}" if remedy else ""),
+            event=event,
+            field=field,
+            reason=reason,
+            remedy=remedy,
+        )
+
+
+class DecodeError(CodecError, ValueError):
+    """Stored bytes are not a job that this code could have written. They are never retried."""
+
+    reason: str
+    envelope: str
+
+    def __init__(self, *, reason: str, envelope: str = "") -> None:
+        of = f" of envelope {envelope}" if envelope else ""
+        super().__init__(
+            f"the stored bytes{of} were rejected: {reason}", reason=reason, envelope=envelope
+        )
+
+
+class UnknownName(CodecError, LookupError):
+    """A stored name or version that this code does not have: most likely a deploy is under way."""
+
+    kind: str
+    name: str
+    known: tuple[str, ...]
+
+    retryable = True
+
+    def __init__(self, *, kind: str, name: str, known: Sequence[str] = ()) -> None:
+        super().__init__(
+            f"no {kind} is called {name!r} here{_did_you_mean(name, known)} The job waits, no"
+            f" attempt is spent; deploy the code that has it, or declare {name!r} as an alias",
+            kind=kind,
+            name=name,
+            known=tuple(known),
+        )
+
+
+class BackendError(EventBusError):
+    """The store behind a connection."""
+
+
+class BackendUnavailable(BackendError, ConnectionError):
+    """The store cannot be reached or used now. Nothing happened: it is safe to repeat the call."""
+
+    backend: str
+    operation: str
+    reason: str
+
+    retryable = True
+
+    def __init__(self, *, backend: str, operation: str, reason: str) -> None:
+        super().__init__(
+            f"{backend}: {operation} did not happen: {reason}",
+            backend=backend,
+            operation=operation,
+            reason=reason,
+        )
+
+
+class StoredUnknown(BackendError):
+    """
+    It cannot be told whether the envelopes were stored.
+
+    Pushing the same `ids` again is safe: each is stored once.
+    """
+
+    backend: str
+    ids: tuple[str, ...]
+    reason: str
+
+    retryable = True
+
+    def __init__(self, *, backend: str, ids: Sequence[str], reason: str) -> None:
+        super().__init__(
+            f"{backend}: cannot tell whether {_listed(ids)} was stored: {reason}."
+            " Pushing the same ids again stores each once",
+            backend=backend,
+            ids=tuple(ids),
+            reason=reason,
+        )
+
+
+class LeaseLost(BackendError):
+    """The claim is no longer ours: the job was claimed again, finished, failed or removed since."""
+
+    id: str
+    operation: str
+
+    def __init__(self, *, id: str, operation: str) -> None:
+        super().__init__(
+            f"{operation} of job {id} changed nothing: its lease was lost."
+            " Another worker has the job, or it is done",
+            id=id,
+            operation=operation,
+        )
+
+
+class UnsupportedOption(BackendError, NotImplementedError):
+    """The backend declares that it cannot do this."""
+
+    backend: str
+    capability: str
+
+    def __init__(self, *, backend: str, capability: str) -> None:
+        super().__init__(
+            f"{backend} does not support {capability}; use a connection whose backend does",
+            backend=backend,
+            capability=capability,
+        )
+
+
+class SchemaMismatch(BackendError):
+    """The store was written by a version of eventbus that this one does not understand."""
+
+    backend: str
+    found: str
+    wanted: str
+
+    def __init__(self, *, backend: str, found: str, wanted: str) -> None:
+        super().__init__(
+            f"{backend} has schema {found}, this version of eventbus needs {wanted}."
+            " Use the version that wrote it, or a new file",
+            backend=backend,
+            found=found,
+            wanted=wanted,
+        )
+
+
+class FailedJobNotFound(BackendError, LookupError):
+    """No failed job has this id."""
+
+    id: str
+    connection: str
+
+    def __init__(self, *, id: str, connection: str) -> None:
+        super().__init__(
+            f"connection {connection!r} has no failed job {id!r}; `eventbus failed` lists them",
+            id=id,
+            connection=connection,
+        )
+
+
+class WorkerError(EventBusError):
+    """A worker could not let a job run to its end."""
+
+
+class ListenerTimeout(WorkerError, TimeoutError):
+    """A run took longer than its `timeout`."""
+
+    listener: str
+    seconds: float
+
+    def __init__(self, *, listener: str, seconds: float) -> None:
+        super().__init__(
+            f"{listener} ran longer than its timeout of {seconds:g} s",
+            listener=listener,
+            seconds=seconds,
+        )
+
+
+class JobInterrupted(WorkerError):
+    """The worker had to stop before the job was done; the job goes back, no attempt is spent."""
+
+    listener: str
+    reason: str
+
+    def __init__(self, *, listener: str, reason: str) -> None:
+        super().__init__(
+            f"{listener} was interrupted: {reason}", listener=listener, reason=reason
+        )
+
+
+class JobFailedByHand(WorkerError):
+    """The listener itself called `attempt.fail(...)` with a text."""
+
+    listener: str
+    reason: str
+
+    def __init__(self, *, listener: str, reason: str) -> None:
+        super().__init__(f"{listener} failed its job: {reason}", listener=listener, reason=reason)
+
+
+class JobLost(WorkerError):
+    """The worker of this job died while it ran, as often as `max_lost` allows."""
+
+    listener: str
+    losses: int
+
+    def __init__(self, *, listener: str, losses: int) -> None:
+        super().__init__(
+            f"the worker died or lost its lease {losses} times while {listener} ran; the job is not"
+            " run again. Look for a crash, an os._exit or memory it uses up, then retry it",
+            listener=listener,
+            losses=losses,
+        )

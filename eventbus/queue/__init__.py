@@ -1,0 +1,1 @@
+"""What a queued job is, and its rules; knows no server."""

@@ -1,0 +1,109 @@
+"""What a running listener can ask about its job, and do with it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Self
+
+from attrs import define, field, frozen
+
+from eventbus.errors import JobFailedByHand, UnsupportedOption
+from eventbus.queue.options import seconds
+
+__all__ = ["Attempt", "Deleted", "FailedByHand", "InteractsWithQueue", "Released"]
+
+
+@frozen
+class Deleted:
+    """The listener deleted its job."""
+
+
+@frozen
+class Released:
+    """The listener gave its job back."""
+
+    delay: float
+
+
+@frozen
+class FailedByHand:
+    """The listener failed its job."""
+
+    error: BaseException
+
+
+@define(kw_only=True)
+class Attempt:
+    """
+    One run of a job, as its listener sees it.
+
+    A listener gets it by a hint (`def handle(self, event: OrderShipped, attempt: Attempt)`), or as
+    `self.attempt` when its class inherits `InteractsWithQueue`.
+
+    What the listener settles here holds, also if it raises afterwards; the first settlement wins.
+    """
+
+    #: The job's id, the same in every attempt: a key for what must happen once.
+    id: str
+    #: The name of the listener.
+    name: str
+    connection: str
+    queue: str
+    #: The number of this run, from 1. A release leaves it as it was.
+    number: int
+    #: Times the job was given back without spending an attempt.
+    releases: int = 0
+    #: Runs whose worker died.
+    losses: int = 0
+    #: When the job was stored, by the store's clock; None on a sync connection.
+    pushed_at: datetime | None = None
+    #: A job that nothing stores cannot be given back.
+    _stored: bool = True
+    settled: Deleted | Released | FailedByHand | None = field(init=False, default=None)
+
+    def delete(self) -> None:
+        """Take the job as done; the rest of the listener runs on."""
+        self._settle(Deleted())
+
+    def release(self, delay: float | timedelta = 0) -> None:
+        """
+        Give the job back, due in `delay` seconds; no attempt is spent.
+
+        Raises:
+            InvalidOption: `delay` is no duration.
+            UnsupportedOption: The connection is `sync://`, where nothing waits.
+        """
+        if not self._stored:
+            raise UnsupportedOption(backend="sync", capability="releasing a job")
+        self._settle(Released(seconds(delay, option="delay", where=f"release of {self.name}")))
+
+    def fail(self, error: BaseException | str = "no reason was given") -> None:
+        """Fail the job for good, without another try."""
+        if isinstance(error, str):
+            error = JobFailedByHand(listener=self.name, reason=error)
+        self._settle(FailedByHand(error))
+
+    def _settle(self, how: Deleted | Released | FailedByHand) -> None:
+        if self.settled is None:
+            self.settled = how
+
+
+class InteractsWithQueue:
+    """
+    Gives a queued listener its running attempt as `self.attempt`; frozen classes too.
+
+    Example:
+        >>> from eventbus import ShouldQueue
+        >>> class SendReceipt(ShouldQueue, InteractsWithQueue):
+        ...     def handle(self, event: KeyError) -> None:
+        ...         if self.attempt.number < 3:
+        ...             self.attempt.release(10)
+    """
+
+    attempt: Attempt
+
+    def with_attempt(self, attempt: Attempt) -> Self:
+        """Return this listener, knowing its attempt."""
+        # Past the __setattr__ of frozen classes: the attempt is about the run, not the listener.
+        object.__setattr__(self, "attempt", attempt)
+        return self

@@ -1,0 +1,175 @@
+"""From a type hint to its form."""
+
+from __future__ import annotations
+
+import collections.abc
+import enum
+import inspect
+import pathlib
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Final, get_args, get_origin
+
+from typing_extensions import TypeAliasType, is_typeddict
+
+from eventbus.queue.choices import Checked, Choice
+from eventbus.queue.containers import ANY, Array, Map, Pairs, Row, Union
+from eventbus.queue.forms import SCALARS, SEND_ITS_ID, Form, named, path_text
+from eventbus.queue.jsontext import Refused, described
+from eventbus.queue.records import (
+    Model,
+    Record,
+    TypedRecord,
+    bound,
+    class_slots,
+    is_model,
+    key_slots,
+    scope,
+)
+
+__all__ = ["Compiler"]
+
+#: From what is hinted to its name, the types it takes, what builds it, and whether its order is nothing.
+_ARRAYS: Final[Mapping[Any, tuple[str, tuple[type[Any], ...], Callable[..., Any], bool]]] = {
+    list: ("list", (list,), list, False),
+    collections.abc.Sequence: ("list", (list,), list, False),
+    collections.abc.Collection: ("list", (list,), list, False),
+    collections.abc.Iterable: ("list", (list,), list, False),
+    set: ("set", (set,), set, True),
+    frozenset: ("frozenset", (frozenset,), frozenset, True),
+    collections.abc.Set: ("frozenset", (set, frozenset), frozenset, True),
+}
+_DICTS: Final[Mapping[Any, type[Any]]] = {
+    dict: dict,
+    collections.abc.Mapping: collections.abc.Mapping,
+    collections.abc.MutableMapping: dict,
+}
+
+
+class Compiler:
+    """
+    Makes the forms of type hints, each once.
+
+    What fails leaves nothing behind, so that it fails again, and clearly, when asked again.
+    """
+
+    def __init__(self) -> None:
+        self._forms: Mapping[Any, Form] = {}
+
+    def form(self, hint: Any) -> Form:
+        """
+        Return the form of a hint.
+
+        Raises:
+            Refused: Nothing is known to write and read such values.
+        """
+        run = _Run(dict(self._forms))
+        try:
+            form = run.form(hint)
+        except RecursionError as error:
+            raise Refused(reason="its type hint never ends") from error
+        except Refused:
+            raise
+        except Exception as error:
+            # Annotations are code of others, and typing's own errors are many.
+            raise Refused(reason=f"its type hint is unusable: {described(error)}") from error
+        self._forms = run.forms
+        return form
+
+
+class _Run:
+    """One compilation, with what it has made so far."""
+
+    def __init__(self, forms: dict[Any, Form]) -> None:
+        self.forms = forms
+
+    def form(self, hint: Any) -> Form:
+        if hint in (Any, object, inspect.Parameter.empty):
+            return ANY
+        if isinstance(hint, typing.TypeVar):
+            return ANY
+        if isinstance(hint, collections.abc.Hashable) and hint in SCALARS:
+            return SCALARS[hint]
+        origin = get_origin(hint) or hint
+        arguments = get_args(hint)
+        special = self._special(hint, origin, arguments)
+        if special is not None:
+            return special
+        if origin is tuple or origin in _ARRAYS or origin in _DICTS:
+            return self._container(hint, origin, arguments)
+        if isinstance(origin, type):
+            if hint not in self.forms:
+                self._class(hint, origin, arguments)
+            return self.forms[hint]
+        raise Refused(reason=f"{hint!r} has no form in JSON", remedy=SEND_ITS_ID)
+
+    def _special(self, hint: Any, origin: Any, arguments: tuple[Any, ...]) -> Form | None:
+        """Return the form of what is no class: aliases, qualifiers, unions and literals."""
+        if isinstance(origin, TypeAliasType):
+            variables = dict(zip(origin.__type_params__, arguments, strict=False))
+            return self.form(bound(origin.__value__, variables))
+        if isinstance(hint, typing.NewType):
+            return self.form(hint.__supertype__)
+        if origin is typing.Annotated:
+            return Checked.of(self.form(arguments[0]), arguments[0], hint.__metadata__)
+        if origin is typing.Final:
+            return self.form(arguments[0])
+        if origin in (typing.Union, types.UnionType):
+            return self._union([self.form(one) for one in arguments])
+        if origin is typing.Literal:
+            return Choice.of(str(hint), [(one, one) for one in arguments])
+        return None
+
+    def _union(self, members: list[Form]) -> Form:
+        if ANY not in members:
+            return Union(members)
+        if all(member is ANY or member in SCALARS.values() for member in members):
+            return ANY
+        raise Refused(reason="beside Any nothing in a union can be told", remedy=SEND_ITS_ID)
+
+    def _container(self, hint: Any, origin: Any, arguments: tuple[Any, ...]) -> Form:
+        if origin is tuple:
+            if hint is tuple or arguments[1:] == (Ellipsis,):
+                item = self.form(arguments[0]) if arguments else ANY
+                return Array("tuple", (tuple,), item, tuple)
+            return Row([self.form(one) for one in arguments])
+        if origin in _ARRAYS:
+            tag, taken, made, unordered = _ARRAYS[origin]
+            item = self.form(arguments[0]) if arguments else ANY
+            return Array(tag, taken, item, made, unordered)
+        key, value = (self.form(one) for one in arguments or (str, Any))
+        return (Map if key.kinds == {str} else Pairs)(key, value, (_DICTS[origin],))
+
+    def _class(self, hint: Any, cls: Any, arguments: tuple[Any, ...]) -> None:
+        """Make the form of a class, known before its fields are, so that a class may hold itself."""
+        _check_class(cls)
+        variables = scope(cls, arguments)
+        if issubclass(cls, enum.Enum):
+            members = [(member, member.value) for member in cls]
+            self.forms[hint] = Choice.of(named(cls), members, owner=cls)
+        elif issubclass(cls, pathlib.PurePath):
+            self.forms[hint] = path_text(cls)
+        elif is_model(cls):
+            self.forms[hint] = Model(cls)
+        elif is_typeddict(cls):
+            self.forms[hint] = keyed = TypedRecord(cls)
+            keyed.slots = key_slots(cls, variables, self.form)
+        else:
+            self.forms[hint] = record = Record(cls)
+            record.slots = class_slots(cls, variables, self.form)
+
+
+def _check_class(cls: Any) -> None:
+    if hasattr(cls, "__mapper__"):
+        raise Refused(reason=f"{named(cls)} is a row of a database", remedy=SEND_ITS_ID)
+    if inspect.isabstract(cls) or getattr(cls, "_is_protocol", False):
+        raise Refused(
+            reason=f"{named(cls)} is abstract, so nothing can be built as one",
+            remedy="Hint a union of the classes that it can be",
+        )
+    if getattr(cls, "__pydantic_root_model__", False):
+        raise Refused(
+            reason=f"{named(cls)} is a root model, which is no object in JSON",
+            remedy="Make it a model with one field",
+        )

@@ -1,0 +1,122 @@
+"""The connections of a bus: names, and the port behind each, opened when first used."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from eventbus.defaults import QUEUE
+from eventbus.errors import InvalidOption, UnknownConnection
+from eventbus.queue.envelope import valid_name
+
+if TYPE_CHECKING:
+    from eventbus.backends.base import Clock
+    from eventbus.backends.port import Port
+
+__all__ = ["SYNC", "Connections"]
+
+#: The URL of a connection whose jobs run at once, inside the dispatch.
+SYNC: Final = "sync://"
+
+
+class Connections:
+    """
+    Opens each connection once, when it is first asked for.
+
+    Args:
+        urls: Names, and the URL of each.
+        default: The name of the one for what names none; it may have no URL of its own.
+        maker: The file that makes the bus: the default database lies beside its `pyproject.toml`.
+        clock: What judges delays and leases where no server does.
+
+    Raises:
+        InvalidOption: A name or URL is none.
+    """
+
+    def __init__(
+        self, urls: Mapping[str, str], default: str, *, maker: str, clock: Clock | None
+    ) -> None:
+        for name, url in urls.items():
+            valid_name(name, option="connection")
+            if not isinstance(url, str) or "://" not in url:
+                raise InvalidOption(
+                    option="connections",
+                    value=url,
+                    expected='a URL such as "sqlite:///shop.db"',
+                    where=f"connection {name!r}",
+                )
+        self.default = valid_name(default, option="default")
+        self.clock = clock
+        self._urls = dict(urls)
+        self._maker = maker
+        self._ports: dict[str, Port] = {}
+        self._lock = threading.Lock()
+        #: Every connection's stand-in while a queue is faked.
+        self.stand_in: Port | None = None
+
+    def names(self) -> list[str]:
+        """Return the names of the configured connections, the default's too."""
+        return sorted({*self._urls, self.default})
+
+    def checked(self, name: str | None) -> str:
+        """
+        Return the name of a connection that exists; the default's for None.
+
+        Raises:
+            UnknownConnection: Nobody configured it.
+        """
+        if name is None:
+            return self.default
+        if name not in self._urls and name != self.default:
+            raise UnknownConnection(connection=name, known=self.names())
+        return str(name)
+
+    def is_sync(self, name: str | None) -> bool:
+        """Tell whether the jobs of a connection run at once, here."""
+        return self.stand_in is None and self._urls.get(self.checked(name), "").startswith(SYNC)
+
+    def port(self, name: str | None = None) -> Port:
+        """
+        Return the port of a connection; the default's for None.
+
+        Raises:
+            UnknownConnection: Nobody configured it.
+            ConfigurationError: Its URL cannot be.
+        """
+        name = self.checked(name)
+        if self.stand_in is not None:
+            return self.stand_in
+        with self._lock:
+            if name not in self._ports:
+                self._ports[name] = self._opened(name)
+            return self._ports[name]
+
+    def default_queue(self, name: str | None) -> str:
+        """Return the queue for what names none on this connection."""
+        return QUEUE if self.is_sync(name) else self.port(name).default_queue
+
+    def _opened(self, name: str) -> Port:
+        from eventbus.backends.port import Port
+        from eventbus.backends.urls import default_url, open_backend
+
+        url = self._urls.get(name)
+        if url is None:
+            url = default_url(Path(self._maker).parent if self._maker else Path.cwd())
+        if url.startswith(SYNC):
+            raise InvalidOption(
+                option="connection",
+                value=name,
+                expected="one that stores jobs; those of a sync:// connection run inside dispatch",
+            )
+        opened = open_backend(url, clock=self.clock)
+        return Port(opened.backend, name=name, default_queue=opened.default_queue)
+
+    def close(self) -> None:
+        """Close what is open; it is opened anew when it is asked for again."""
+        with self._lock:
+            ports = list(self._ports.values())
+            self._ports.clear()
+        for port in ports:
+            port.close()

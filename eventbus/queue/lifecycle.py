@@ -1,0 +1,110 @@
+"""
+What happens to jobs and workers, as events on the bus.
+
+Listeners of these run inside the worker; what they raise is logged and changes nothing. They cannot
+be queued: a job about each job would never end.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from attrs import frozen
+
+__all__ = [
+    "JobAttempted",
+    "JobExceptionOccurred",
+    "JobFailed",
+    "JobProcessed",
+    "JobProcessing",
+    "JobReleased",
+    "Outcome",
+    "WorkerStarting",
+    "WorkerStopping",
+]
+
+
+class Outcome(StrEnum):
+    """How one run of a job ended."""
+
+    SUCCEEDED = "succeeded"
+    #: The listener deleted its job: it is done, without having been carried out.
+    SKIPPED = "skipped"
+    #: Back in the queue, to be run again.
+    RELEASED = "released"
+    #: Among the failed jobs.
+    FAILED = "failed"
+
+
+@frozen(kw_only=True)
+class _JobEvent:
+    #: The job's id, the same in every attempt.
+    id: str
+    #: The name of the listener or job.
+    name: str
+    connection: str
+    queue: str
+    #: The number of this run, from 1; a release does not count.
+    attempt: int
+
+
+@frozen(kw_only=True)
+class JobProcessing(_JobEvent):
+    """A job is about to run."""
+
+
+@frozen(kw_only=True)
+class JobProcessed(_JobEvent):
+    """A job's listener returned; `outcome` says what came of it."""
+
+    outcome: Outcome
+
+
+@frozen(kw_only=True)
+class JobExceptionOccurred(_JobEvent):
+    """A job's listener raised; `JobReleased` or `JobFailed` follows."""
+
+    error: BaseException
+
+
+@frozen(kw_only=True)
+class JobReleased(_JobEvent):
+    """A job went back to its queue, due in `delay` seconds."""
+
+    delay: float
+
+
+@frozen(kw_only=True)
+class JobFailed(_JobEvent):
+    """A job ended among the failed jobs."""
+
+    error: BaseException
+
+
+@frozen(kw_only=True)
+class JobAttempted(_JobEvent):
+    """A run is over, however it ended: the last event about it."""
+
+    outcome: Outcome
+
+
+@frozen(kw_only=True)
+class WorkerStarting:
+    """A worker begins to claim."""
+
+    connection: str
+    queues: tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class WorkerStopping:
+    """A worker has claimed its last job."""
+
+    connection: str
+    queues: tuple[str, ...]
+    #: Why: "signal", "empty", "once" or "error".
+    reason: str
+    #: How many jobs it ran.
+    processed: int
+    started_at: datetime

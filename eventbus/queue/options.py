@@ -1,0 +1,233 @@
+"""How a queued listener is to be stored and run: read once from its class or `@listens`, validated."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from numbers import Real
+from typing import Any, ClassVar, Final
+
+from attrs import fields, frozen
+
+from eventbus.dispatch.listeners import Listener
+from eventbus.errors import InvalidOption, ListenError, UnknownOption
+from eventbus.queue.envelope import valid_name
+
+__all__ = ["QueueOptions", "ShouldQueue", "read_options", "seconds"]
+
+#: A number of seconds, or a `timedelta`.
+Duration = float | timedelta
+#: What `backoff` may be: one delay, one for each attempt (the last repeats), or a rule.
+Backoff = Duration | Sequence[Duration] | Callable[[int, BaseException], Duration]
+
+
+class ShouldQueue:
+    """
+    Marks a listener class as queued: dispatch stores an envelope, a worker runs the listener.
+
+    Every attribute is optional. What depends on the event is a method, best a static or class
+    method, so that dispatch need not build the listener to ask it:
+
+    - `should_queue(event) -> bool`: False and the listener does not run at all.
+    - `via_queue(event) -> str`, `via_connection(event) -> str`, `with_delay(event) -> float`: win
+      over the attributes.
+    - `failed(event, error)`: called on a fresh instance once the job has failed for good.
+
+    Example:
+        >>> class SendReceipt(ShouldQueue):
+        ...     queue = "emails"
+        ...     tries = 5
+        ...     backoff = (1, 5, 30)
+        ...
+        ...     def handle(self, event: KeyError) -> None: ...
+    """
+
+    #: The connection that stores it; default: the bus's.
+    connection: ClassVar[str | None] = None
+    #: The queue it lies in; default: the connection's.
+    queue: ClassVar[str | None] = None
+    #: Seconds, or a `timedelta`, before it may run.
+    delay: ClassVar[Duration | None] = None
+    #: How often it is tried; 0 is no limit. Default: the worker's `--tries`.
+    tries: ClassVar[Any] = None
+    #: Seconds before each further try: a number, one for each attempt, or `(attempt, error)`.
+    backoff: ClassVar[Any] = None
+    #: Seconds that one try may take; 0 is no limit. Default: the worker's `--timeout`.
+    timeout: ClassVar[Any] = None
+    #: Its name in stored jobs; default: "module:QualName".
+    name: ClassVar[str | None] = None
+    #: Former names, under which stored jobs are still understood.
+    aliases: ClassVar[Sequence[str]] = ()
+
+
+@frozen(kw_only=True)
+class QueueOptions:
+    """The options of one queued listener. None means that it does not say."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    connection: str | None = None
+    queue: str | None = None
+    delay: float | None = None
+    tries: int | Callable[..., Any] | None = None
+    backoff: float | tuple[float, ...] | Callable[..., Any] | None = None
+    timeout: float | Callable[..., Any] | None = None
+    should_queue: Callable[..., Any] | str | None = None
+    via_queue: Callable[..., Any] | str | None = None
+    via_connection: Callable[..., Any] | str | None = None
+    with_delay: Callable[..., Any] | str | None = None
+    failed: Callable[..., Any] | str | None = None
+
+
+#: Hooks, as `QueueOptions` holds them: something to call, or the name of an instance method.
+_HOOKS: Final = ("should_queue", "via_queue", "via_connection", "with_delay", "failed")
+_KNOWN: Final = tuple(one.name for one in fields(QueueOptions))
+
+
+def seconds(value: Any, *, option: str, where: str = "") -> float:
+    """
+    Return a duration in seconds.
+
+    Raises:
+        InvalidOption: It is neither a number >= 0 nor a `timedelta`.
+    """
+    plain = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(plain, Real) and not isinstance(plain, bool) and 0 <= plain < float("inf"):
+        return float(plain)
+    raise InvalidOption(
+        option=option, value=value, expected="seconds >= 0, or a timedelta", where=where
+    )
+
+
+def whole_tries(value: Any, *, where: str = "") -> int:
+    """Return a number of tries, 0 for no limit; `InvalidOption` if it is none."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise InvalidOption(
+        option="tries", value=value, expected="a whole number >= 0; 0 is no limit", where=where
+    )
+
+
+def backoff_of(value: Any, *, where: str = "") -> float | tuple[float, ...]:
+    """Return a backoff in seconds: one, or one for each attempt."""
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        if not value:
+            raise InvalidOption(
+                option="backoff", value=value, expected="at least one delay", where=where
+            )
+        return tuple(seconds(one, option="backoff", where=where) for one in value)
+    return seconds(value, option="backoff", where=where)
+
+
+def read_options(listener: Listener) -> QueueOptions | None:
+    """
+    Return how a listener is queued; None if it is not.
+
+    A listener is queued if its class inherits `ShouldQueue`, or if `@listens` gives it a `queue`
+    (a name, or True for the connection's own).
+
+    Raises:
+        UnknownOption: `@listens` has an option that does not exist.
+        InvalidOption: An option has a value that cannot be.
+        ListenError: It has queue options and no queue, or cannot be named in a store.
+    """
+    given = listener.options
+    owner = listener.target.owner
+    marked = owner is not None and issubclass(owner, ShouldQueue)
+    if not given and not marked:
+        return None
+    where = listener.name
+    for option in given:
+        if option not in _KNOWN:
+            raise UnknownOption(option=option, known=_KNOWN, where=where)
+    if not marked and given.get("queue") is None:
+        raise ListenError(
+            listener=where,
+            reason=f"{', '.join(given)} is for queued listeners, and this one is not queued",
+            remedy='Add queue=True, or queue="emails"',
+        )
+    found = {option: _found(listener, option, given) for option in _KNOWN}
+    if found["queue"] is True:
+        found["queue"] = None
+    return QueueOptions(
+        name=_stored_name(listener, found["name"]),
+        aliases=tuple(found["aliases"] or ()),
+        connection=_optional(found["connection"], "connection", where),
+        queue=_optional(found["queue"], "queue", where),
+        delay=None
+        if found["delay"] is None
+        else seconds(found["delay"], option="delay", where=where),
+        tries=_value_or_rule(found["tries"], lambda one: whole_tries(one, where=where)),
+        backoff=_value_or_rule(found["backoff"], lambda one: backoff_of(one, where=where)),
+        timeout=_value_or_rule(
+            found["timeout"], lambda one: seconds(one, option="timeout", where=where)
+        ),
+        **{hook: found[hook] for hook in _HOOKS},
+    )
+
+
+def _found(listener: Listener, option: str, given: Mapping[str, Any]) -> Any:
+    if option in given:
+        value = given[option]
+        if option in _HOOKS and not callable(value):
+            raise InvalidOption(
+                option=option, value=value, expected="callable", where=listener.name
+            )
+        return value
+    owner = listener.target.owner
+    if owner is None:
+        return None
+    static = inspect.getattr_static(owner, option, None)
+    if option in _HOOKS or option in ("tries", "backoff", "timeout"):
+        # An instance method needs an instance: its name stands for it until there is one.
+        if inspect.isfunction(static):
+            return option if option in _HOOKS else _Method(option)
+    return getattr(owner, option, None) if static is not None else None
+
+
+class _Method(str):
+    """The name of an instance method that says `tries`, `backoff` or `timeout`."""
+
+    __slots__ = ()
+
+
+def _optional(value: Any, option: str, where: str) -> str | None:
+    return None if value is None else valid_name(value, option=option, where=where)
+
+
+def _value_or_rule(value: Any, read: Callable[[Any], Any]) -> Any:
+    return value if value is None or callable(value) or isinstance(value, _Method) else read(value)
+
+
+def _stored_name(listener: Listener, declared: Any) -> str:
+    method = listener.target.method
+    if declared is not None:
+        if (
+            not isinstance(declared, str)
+            or not declared.isprintable()
+            or not 0 < len(declared) <= 200
+        ):
+            raise InvalidOption(
+                option="name",
+                value=declared,
+                expected="1 to 200 printable characters",
+                where=listener.name,
+            )
+        # One class, several handlers: `handle` has the class's name, the others their own behind it.
+        return declared if method in ("", "handle", "__call__") else f"{declared}.{method}"
+    name = listener.target.name
+    for part, remedy in _UNNAMED:
+        if part in name:
+            raise ListenError(
+                listener=name, reason="a worker could not find it by this name", remedy=remedy
+            )
+    return name
+
+
+_UNNAMED: Final = (
+    ("<locals>", 'Move it to its module, or name it: @listens(..., queue=True, name="send-mail")'),
+    ("<lambda>", "Write a function with a name"),
+    ("partial of", "Write a function with a name"),
+    ("__main__:", "Move it to a module that the worker can import, or run this one with python -m"),
+)
