@@ -45,4 +45,3 @@ __all__ = [
     "listens",
 ]
 
-__version__ = "0.1.0"

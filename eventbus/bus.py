@@ -17,7 +17,9 @@ from eventbus.queue.options import read_options
 
 if TYPE_CHECKING:
     from eventbus.backends.base import Clock
+    from eventbus.queue.catalogue import Catalogue
     from eventbus.queue.enqueue import Enqueuer
+    from eventbus.queue.execute import Executor, Limits, Rules
     from eventbus.queue.failed import FailedJobs
 
 __all__ = ["EventBus"]
@@ -108,22 +110,53 @@ class EventBus(LocalBus):
     def _deliver(self, taken: list[Any]) -> Walk:
         return self.enqueuer.deliver(taken)
 
+    def _reset(self) -> None:
+        super()._reset()
+        # The table of stored names is made from the listeners; it is read again after a change.
+        self._enqueuer = None
+
     @property
     def enqueuer(self) -> Enqueuer:
-        """What turns listeners and events into envelopes, and back."""
+        """What turns a queued listener and an event into an envelope."""
         if self._enqueuer is None:
             from eventbus.queue.enqueue import Enqueuer
 
-            self._enqueuer = Enqueuer(self._connections, self._known)
+            self._enqueuer = Enqueuer(self._connections, self.catalogue, self.executor)
         return self._enqueuer
 
-    def _known(self) -> tuple[tuple[Listener, ...], list[str]]:
-        """Return every listener, and the modules that were scanned for them."""
-        return self.listeners(), self._found.modules
+    def catalogue(self) -> Catalogue:
+        """Return the table of stored names: what they stand for in this program."""
+        from eventbus.queue.catalogue import Catalogue
+
+        return Catalogue(self.listeners(), self._found.modules)
+
+    def executor(self, rules: Rules | None = None, limits: Limits | None = None) -> Executor:
+        """Return what runs a job: for the worker, and for `sync://` connections."""
+        from eventbus.queue.execute import Executor
+
+        return Executor(
+            catalogue=lambda: self.enqueuer.catalogue,
+            scope=lambda given: self._resolver.scope({type(self): self, **given}),
+            tell=self.announce,
+            rules=rules,
+            limits=limits,
+        )
+
+    @property
+    def connections(self) -> Connections:
+        """The connections of the bus, by name."""
+        return self._connections
 
     @property
     def failed(self) -> FailedJobs:
-        """The failed jobs of the bus's connections: list, retry, forget, flush them."""
+        """
+        The failed jobs: list, find, retry, forget, flush and prune them.
+
+        Example:
+            >>> bus = EventBus(connections={"default": "memory://"})
+            >>> bus.failed.all()
+            []
+        """
         from eventbus.queue.failed import FailedJobs
 
         return FailedJobs(self._connections)

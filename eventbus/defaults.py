@@ -26,6 +26,7 @@ __all__ = [
     "RENEWALS_PER_LEASE",
     "SLEEP",
     "SQLITE_BUSY_TIMEOUT",
+    "STORE_BACKOFF_LIMIT",
     "TIMEOUT",
     "TRIES",
     "TYPED_EVENTS",
@@ -130,3 +131,8 @@ TYPED_EVENTS: Final = 65_536
 #: Unit: s, > 0.
 #: Source: a commit takes milliseconds; seconds mean that the file's disk or owner is in trouble.
 SQLITE_BUSY_TIMEOUT: Final = 10.0
+
+#: How long a worker waits, at most, between two tries to reach a store that is away.
+#: Unit: s, > 0. It begins with one second and doubles.
+#: Source: a restarted server is noticed within half a minute; an absent one is not hammered.
+STORE_BACKOFF_LIMIT: Final = 30.0

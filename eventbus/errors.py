@@ -12,6 +12,7 @@ EventBusError                            catches all, and only, what eventbus ra
 ├─ ListenError (TypeError)               a listener that cannot be one
 ├─ DiscoveryError (ImportError)          a package or module that cannot be scanned
 ├─ ResolveError (LookupError)            a listener or argument that cannot be built
+├─ ScopeNotClosed (ExceptionGroup)       what was built for a dispatch or job cannot be closed
 ├─ DispatchError                         this dispatch went wrong
 │  ├─ NotAnEvent (TypeError)             what was dispatched is not an event
 │  ├─ AsyncListenerInSyncDispatch (RuntimeError)
@@ -31,7 +32,8 @@ EventBusError                            catches all, and only, what eventbus ra
    ├─ ListenerTimeout (TimeoutError)     a run took longer than its `timeout`
    ├─ JobInterrupted                     the worker had to stop: the job goes back unspent
    ├─ JobFailedByHand                    the listener called `attempt.fail(...)`
-   └─ JobLost                            its worker died `max_lost` times
+   ├─ JobLost                            its worker died `max_lost` times
+   └─ TriesExhausted                     claimed with no try left
 ```
 
 An error also inherits the built-in that a caller would naturally catch. `retryable` says whether the
@@ -71,7 +73,9 @@ __all__ = [
     "NotAnEvent",
     "ResolveError",
     "SchemaMismatch",
+    "ScopeNotClosed",
     "StoredUnknown",
+    "TriesExhausted",
     "UnknownConnection",
     "UnknownName",
     "UnknownOption",
@@ -251,6 +255,24 @@ class ResolveError(EventBusError, LookupError):
             reason=reason,
             remedy=remedy,
         )
+
+
+class ScopeNotClosed(EventBusError, ExceptionGroup[Exception]):
+    """Several of the things that were built for one dispatch or job could not be closed."""
+
+    errors: tuple[Exception, ...]
+
+    def __new__(cls, *, errors: Sequence[Exception]) -> Self:
+        return super().__new__(
+            cls, f"{len(errors)} things built for this dispatch could not be closed", list(errors)
+        )
+
+    def __init__(self, *, errors: Sequence[Exception]) -> None:
+        super().__init__(self.message, errors=tuple(errors))
+
+    def derive(self, excs: Sequence[Exception], /) -> ExceptionGroup[Exception]:  # type: ignore[override]
+        """Return the plain group that `split` and `except*` make of a part of this one."""
+        return ExceptionGroup(self.message, excs)
 
 
 class DispatchError(EventBusError):
@@ -540,4 +562,20 @@ class JobLost(WorkerError):
             " run again. Look for a crash, an os._exit or memory it uses up, then retry it",
             listener=listener,
             losses=losses,
+        )
+
+
+class TriesExhausted(WorkerError):
+    """A job was claimed that has no try left: fewer are allowed now than when it last ran."""
+
+    listener: str
+    tries: int
+    attempts: int
+
+    def __init__(self, *, listener: str, tries: int, attempts: int) -> None:
+        super().__init__(
+            f"{listener} was tried {attempts} times and {tries} are allowed; it was not run again",
+            listener=listener,
+            tries=tries,
+            attempts=attempts,
         )

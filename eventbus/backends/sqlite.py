@@ -431,6 +431,8 @@ class _File:
     def connection(self, operation: str) -> Generator[Connection]:
         """Lend a connection; after an error it is closed, which undoes what it had begun."""
         with self._lending:
+            # Busy threads must let a fork begin. Bounded as in `before_fork`, and for the same case.
+            self._lending.wait_for(lambda: not self._forking, timeout=SQLITE_BUSY_TIMEOUT)
             self._lent += 1
             generation = self._generation
             db = self._idle.pop() if self._idle else None
@@ -459,14 +461,15 @@ class _File:
 
     def before_fork(self) -> None:
         self._lending.acquire()
+        self._forking = True
         # Bounded, since a fork from a signal handler may wait for the operation it interrupted.
         self._lending.wait_for(lambda: self._lent == 0, timeout=SQLITE_BUSY_TIMEOUT)
         _close_all(self._idle)
-        self._forking = True
 
     def after_fork(self) -> None:
         if self._forking:
             self._forking = False
+            self._lending.notify_all()
             self._lending.release()
 
     def after_fork_in_child(self) -> None:
@@ -551,9 +554,10 @@ class _File:
             raise
         db.execute(f"PRAGMA synchronous = {self._synchronous}")
         db.execute("PRAGMA mmap_size = 0")  # an I/O error is an error, not a SIGBUS
-        if self._is_new(db):
+        if not self._is_ours(db):
             db.execute("BEGIN IMMEDIATE")
-            if self._is_new(db):  # nobody was quicker
+            if not self._is_ours(db):  # nobody was quicker
+                self._check_empty(db)
                 for statement in _SQL["schema"].split(";\n"):
                     db.execute(statement)
                 db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
@@ -584,16 +588,17 @@ class _File:
             else:
                 return
 
-    def _is_new(self, db: Connection) -> bool:
-        """Say whether the file has no schema yet; refuse one that is not ours."""
+    def _is_ours(self, db: Connection) -> bool:
         owner, version = _value(db, "application_id"), _value(db, "user_version")
-        if (owner, version) == (_APPLICATION_ID, _SCHEMA):
-            return False
+        return (owner, version) == (_APPLICATION_ID, _SCHEMA)
+
+    def _check_empty(self, db: Connection) -> None:
+        """Refuse a file that somebody wrote: an older or newer we, or another application."""
+        owner, version = _value(db, "application_id"), _value(db, "user_version")
         [(tables,)] = db.execute("SELECT count(*) FROM sqlite_master").fetchall()
-        if (owner, version, tables) == (0, 0, 0):
-            return True
-        found = str(version) if owner == _APPLICATION_ID else "of another application"
-        raise SchemaMismatch(backend=self._name, found=found, wanted=str(_SCHEMA))
+        if (owner, version, tables) != (0, 0, 0):
+            found = str(version) if owner == _APPLICATION_ID else "of another application"
+            raise SchemaMismatch(backend=self._name, found=found, wanted=str(_SCHEMA))
 
 
 def _value(db: Connection, pragma: str) -> Any:

@@ -1,5 +1,5 @@
 """
-Call the listeners of an event: the loop, and the one home of the split between sync and async.
+Call the listeners of an event: the loop, and what goes on around it.
 
 A dispatch of plain functions is a dict look-up and a loop. Everything else (classes that are built,
 listeners that run elsewhere, once, collected errors) is one generator, `Dispatcher._visit`, that
@@ -9,10 +9,9 @@ yields what must be waited for; `dispatch` and `adispatch` differ only in how th
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Awaitable, Callable, Generator
-from contextvars import ContextVar, copy_context
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from attrs import define, field, frozen
 
@@ -23,24 +22,12 @@ from eventbus.dispatch.listeners import Listener, calling, injected
 from eventbus.dispatch.names import event_name
 from eventbus.dispatch.registry import Registry
 from eventbus.dispatch.resolver import Resolver, Scope
+from eventbus.dispatch.waiting import Blocking, Runners, Walk, adrive, drive, loop_runs
 from eventbus.errors import AsyncListenerInSyncDispatch, ListenersFailed, NotAnEvent
-
-if TYPE_CHECKING:
-    import asyncio
 
 __all__ = ["Blocking", "Dispatcher", "Plan", "Run", "Step", "Take", "adrive", "drive"]
 
 
-@frozen
-class Blocking:
-    """Work that blocks, such as a commit: inline in sync code, in a thread in async code."""
-
-    call: Callable[[], Any]
-
-
-#: What the walk over the listeners waits for.
-Effect = Awaitable[Any] | Blocking
-Walk = Generator[Effect, Any, Any]
 #: Takes a listener's turn in place of calling it.
 Take = Callable[["Run"], Walk]
 
@@ -127,7 +114,7 @@ class Dispatcher:
         self._registry = Registry(self._reset)
         self._held = Held()
         self._here: ContextVar[Diversion | None] = ContextVar("eventbus_here", default=None)
-        self._runners = threading.local()
+        self._runners = Runners()
         #: How many `muted`, `deferred` or fake blocks are open; while any is, nothing is simple.
         self._diversions = 0
         self._fake: Callable[[object, str], bool] | None = None
@@ -162,6 +149,10 @@ class Dispatcher:
 
     # The four ways to dispatch.
 
+    @overload
+    def dispatch(self, event: str, /, *payload: Any) -> list[Any]: ...
+    @overload
+    def dispatch(self, event: object, /) -> list[Any]: ...
     def dispatch(self, event: Any, *payload: Any) -> list[Any]:
         """PLACEHOLDER"""
         try:
@@ -183,6 +174,10 @@ class Dispatcher:
             raise
         return answers
 
+    @overload
+    async def adispatch(self, event: str, /, *payload: Any) -> list[Any]: ...
+    @overload
+    async def adispatch(self, event: object, /) -> list[Any]: ...
     async def adispatch(self, event: Any, *payload: Any) -> list[Any]:
         """PLACEHOLDER"""
         try:
@@ -206,11 +201,19 @@ class Dispatcher:
             raise
         return answers
 
+    @overload
+    def until(self, event: str, /, *payload: Any) -> Any: ...
+    @overload
+    def until(self, event: object, /) -> Any: ...
     def until(self, event: Any, *payload: Any) -> Any:
         """PLACEHOLDER"""
         run = self._begin(event, payload, "until")
         return None if run is None else self._conclude(run, drive(self._walk(run), self))
 
+    @overload
+    async def auntil(self, event: str, /, *payload: Any) -> Any: ...
+    @overload
+    async def auntil(self, event: object, /) -> Any: ...
     async def auntil(self, event: Any, *payload: Any) -> Any:
         """PLACEHOLDER"""
         run = self._begin(event, payload, "auntil")
@@ -231,7 +234,7 @@ class Dispatcher:
                 return None
             only_taken = self._fake is not None and self._fake(event, name, payload)
         plan = self._plan(type(event) if typed else str(event))
-        if plan.awaited and not call.startswith("a") and not only_taken and _loop_runs():
+        if plan.awaited and not call.startswith("a") and not only_taken and loop_runs():
             raise AsyncListenerInSyncDispatch(event=plan.name, listener=plan.awaited, call=call)
         return Run(
             plan=plan,
@@ -241,6 +244,20 @@ class Dispatcher:
             until=call.endswith("until"),
             only_taken=only_taken,
         )
+
+    def announce(self, event: object) -> Walk:
+        """
+        Walk a dispatch of `event` inside another walk. What its listeners raise is only logged.
+        """
+        run = self._begin(event, (), "adispatch")
+        if run is not None:
+            yield from self._walk(run)
+            try:
+                self._conclude(run, None)
+            except Exception:  # noqa: BLE001 -- it must not change what it is about
+                import logging
+
+                logging.getLogger(_LOGGER).exception("a listener of %s raised", run.plan.name)
 
     def _checked(self, event: Any, payload: tuple[Any, ...]) -> bool:
         """Refuse what is no event; tell whether it is an object, and not a name."""
@@ -258,15 +275,23 @@ class Dispatcher:
     def _walk(self, run: Run) -> Walk:
         """Visit the listeners, bring away what was taken, close the scope; whatever goes wrong."""
         yield from self._visit(run)
-        for last in (self._deliver(run.taken) if run.taken else (), run.scope.close()):
+        for last in (self._delivered, self._closed):
             try:
-                yield from last
+                yield from last(run)
             except GeneratorExit:
                 raise
             except BaseException as error:  # noqa: BLE001 -- raised by _conclude
                 if run.error is not None and error.__context__ is None:
                     error.__context__ = run.error
                 run.error = error
+
+    def _delivered(self, run: Run) -> Walk:
+        if run.taken:
+            yield from self._deliver(run.taken)
+
+    def _closed(self, run: Run) -> Walk:
+        # Asked for only now: what delivering raised is something to roll back, too.
+        yield from run.scope.close(run.error or next((error for _, error in run.failures), None))
 
     def _visit(self, run: Run) -> Walk:
         name = run.plan.name
@@ -377,23 +402,7 @@ class Dispatcher:
 
     def wait(self, awaitable: Awaitable[Any]) -> Any:
         """Run an awaitable to its end, on the one loop that this thread keeps for it."""
-        if _loop_runs():
-            if hasattr(awaitable, "close"):
-                awaitable.close()
-            raise AsyncListenerInSyncDispatch(
-                event="this event", listener="something it needs", call="dispatch"
-            )
-        runner = getattr(self._runners, "own", None)
-        if runner is None:
-            runner = self._runners.own = _ThreadRunner()
-        return runner.run(awaitable)
-
-
-    def _close_runner(self) -> None:
-        runner = getattr(self._runners, "own", None)
-        if runner is not None:
-            del self._runners.own
-            runner.close()
+        return self._runners.wait(awaitable)
 
 
 _NO_PAYLOAD: Final = "an event object carries its data; a payload goes with a name"
@@ -414,91 +423,10 @@ def _called(step: Step, run: Run) -> Walk:
     extra = {}
     if step.extra:
         extra = yield from run.scope.arguments(target.function, step.extra, target.owner)
-    answer = call(run.plan.name, run.payload, **extra) if step.wildcard else call(*run.payload, **extra)
+    answer = (
+        call(run.plan.name, run.payload, **extra) if step.wildcard else call(*run.payload, **extra)
+    )
     return (yield answer) if target.is_async else answer
-
-
-def drive(walk: Walk, waiting: Dispatcher) -> Any:
-    """Walk in sync code: block where the walk must wait."""
-    try:
-        effect = next(walk)
-        while True:
-            try:
-                outcome = effect.call() if isinstance(effect, Blocking) else waiting.wait(effect)
-            except BaseException as error:  # noqa: BLE001 -- the walk decides
-                effect = walk.throw(error)
-            else:
-                effect = walk.send(outcome)
-    except StopIteration as stop:
-        return stop.value
-
-
-async def adrive(walk: Walk) -> Any:
-    """Walk in async code: await, and do what blocks in a thread."""
-    try:
-        effect = next(walk)
-        while True:
-            try:
-                if isinstance(effect, Blocking):
-                    outcome = await _off_loop(effect.call)
-                else:
-                    outcome = await effect
-            except GeneratorExit:
-                walk.close()
-                raise
-            except BaseException as error:  # noqa: BLE001 -- the walk decides
-                effect = walk.throw(error)
-            else:
-                effect = walk.send(outcome)
-    except StopIteration as stop:
-        return stop.value
-
-
-async def _off_loop(call: Callable[[], Any]) -> Any:
-    """
-    Run `call` in a thread and wait for its end, even if we are cancelled meanwhile.
-
-    What is stored is stored whole, and nobody is told of a cancelled push that then happens.
-    """
-    import asyncio
-
-    work = asyncio.ensure_future(asyncio.to_thread(call))
-    cancelled: BaseException | None = None
-    while not work.done():
-        try:
-            await asyncio.shield(work)
-        except asyncio.CancelledError as error:
-            cancelled = error
-        except BaseException:  # noqa: BLE001, S110 -- raised by result() below
-            pass
-    if cancelled is not None and work.exception() is None:
-        raise cancelled
-    return work.result()
-
-
-def _loop_runs() -> bool:
-    # Without asyncio imported no loop can run, and importing it to ask would be the larger cost.
-    loaded = sys.modules.get("asyncio")
-    return loaded is not None and loaded._get_running_loop() is not None
-
-
-class _ThreadRunner:
-    """The loop that a thread keeps for async listeners of its sync dispatches."""
-
-    def __init__(self) -> None:
-        import asyncio
-        import weakref
-
-        self._runner: asyncio.Runner = asyncio.Runner()
-        # Closed with the thread that it belongs to, and at the latest when the interpreter exits.
-        self.close = weakref.finalize(self, self._runner.close)
-
-    def run(self, awaitable: Awaitable[Any]) -> Any:
-        async def wait() -> Any:
-            return await awaitable
-
-        # A copy of the caller's context each time: the runner would keep that of its first run.
-        return self._runner.run(wait(), context=copy_context())
 
 
 def note(error: BaseException, event: str, listener: str) -> None:

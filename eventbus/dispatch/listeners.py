@@ -9,7 +9,7 @@ import itertools
 import types
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from attrs import Factory, field, frozen
 
@@ -25,6 +25,25 @@ from eventbus.dispatch.hints import (
 )
 from eventbus.dispatch.names import is_pattern, real_module
 from eventbus.errors import ListenError, UnknownOption
+
+if TYPE_CHECKING:
+    from typing import Never
+
+    from typing_extensions import TypeForm
+
+    from eventbus.dispatch.accepts import (
+        E1,
+        E2,
+        E3,
+        E4,
+        C,
+        ClassOf,
+        Hinted,
+        ListensByHint,
+        ListensByName,
+        ListensTo,
+        P,
+    )
 
 __all__ = ["Listener", "Mark", "Target", "handlers_of", "listens", "load", "marks", "target_of"]
 
@@ -118,6 +137,53 @@ class Mark:
     options: Mapping[str, Any] = Factory(dict)
 
 
+@overload
+def listens(
+    event: str, /, *events: Any, priority: int = 0, once: bool = False, **options: Any
+) -> ListensByName: ...
+@overload
+def listens(listener: ClassOf[Never, P, C], /) -> type[C]: ...
+@overload
+def listens(*, priority: int = 0, once: bool = False, **options: Any) -> ListensByHint: ...
+@overload
+def listens(
+    event: TypeForm[E1], /, *, priority: int = 0, once: bool = False, **options: Any
+) -> ListensTo[E1]: ...
+@overload
+def listens(
+    event: TypeForm[E1],
+    event2: TypeForm[E2],
+    /,
+    *,
+    priority: int = 0,
+    once: bool = False,
+    **options: Any,
+) -> ListensTo[E1 | E2]: ...
+@overload
+def listens(
+    event: TypeForm[E1],
+    event2: TypeForm[E2],
+    event3: TypeForm[E3],
+    /,
+    *,
+    priority: int = 0,
+    once: bool = False,
+    **options: Any,
+) -> ListensTo[E1 | E2 | E3]: ...
+@overload
+def listens(
+    event: TypeForm[E1],
+    event2: TypeForm[E2],
+    event3: TypeForm[E3],
+    event4: TypeForm[E4],
+    /,
+    *events: type[Any],
+    priority: int = 0,
+    once: bool = False,
+    **options: Any,
+) -> ListensTo[E1 | E2 | E3 | E4]: ...
+@overload
+def listens(listener: Hinted, /) -> Hinted: ...
 def listens(*events: Any, priority: int = 0, once: bool = False, **options: Any) -> Any:
     """
     Mark a function, class or method as a listener; a scan then registers it.

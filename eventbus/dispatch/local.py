@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from eventbus.dispatch.calling import Dispatcher, adrive, drive
+from eventbus.dispatch.calling import Dispatcher, drive
 from eventbus.dispatch.discovery import Discovery, scan
+from eventbus.dispatch.hints import UnusableHint
 from eventbus.dispatch.holding import Deferred, Muted, Waiting
 from eventbus.dispatch.listeners import (
     Listener,
@@ -19,7 +20,6 @@ from eventbus.dispatch.listeners import (
     marks,
     target_of,
 )
-from eventbus.dispatch.hints import UnusableHint
 from eventbus.dispatch.registry import Match, Registration, listenable
 from eventbus.dispatch.resolver import Resolver
 from eventbus.dispatch.subscribing import entries
@@ -27,6 +27,23 @@ from eventbus.errors import ListenError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Concatenate
+
+    from typing_extensions import TypeForm
+
+    from eventbus.dispatch.accepts import (
+        E1,
+        E2,
+        E3,
+        E4,
+        AnyListener,
+        E,
+        Handles,
+        Hinted,
+        ListenerOf,
+        ListensByHint,
+        Named,
+    )
 
 __all__ = ["LocalBus"]
 
@@ -58,7 +75,9 @@ class LocalBus(Dispatcher):
             self._now_or_later(one, self.subscribe, (one,))
         self._note([discover] if isinstance(discover, str) else discover)
 
-    def _now_or_later(self, thing: Any, call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    def _now_or_later(
+        self, thing: Any, call: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> None:
         # An import string in the constructor may name a module that imports the module of the bus.
         if isinstance(thing, str):
             self._postponed.append((call, arguments))
@@ -72,6 +91,100 @@ class LocalBus(Dispatcher):
 
     # Registering.
 
+    @overload
+    def listen(
+        self,
+        event: str,
+        listener: Callable[[Any, Any], object],
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+    ) -> Registration: ...
+    @overload
+    def listen(
+        self,
+        event: str | Sequence[str],
+        listener: AnyListener,
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+    ) -> Registration: ...
+    @overload
+    def listen(
+        self,
+        event: TypeForm[E],
+        listener: Callable[[E], object],
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+    ) -> Registration: ...
+    @overload
+    def listen(
+        self,
+        event: TypeForm[E],
+        listener: ListenerOf[E],
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+    ) -> Registration: ...
+    @overload
+    def listen(
+        self,
+        event: Sequence[type[Any]],
+        listener: Named,
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+    ) -> Registration: ...
+    @overload
+    def listen(
+        self,
+        event: Sequence[type[E]],
+        listener: Callable[[E], object],
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+    ) -> Registration: ...
+    @overload
+    def listen(
+        self,
+        event: Sequence[type[E1] | type[E2] | type[E3] | type[E4]],
+        listener: Callable[Concatenate[E1 | E2 | E3 | E4, ...], object],
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+    ) -> Registration: ...
+    @overload
+    def listen(
+        self,
+        event: Sequence[type[E1] | type[E2] | type[E3] | type[E4]],
+        listener: Handles[E1 | E2 | E3 | E4] | type[Handles[E1 | E2 | E3 | E4]],
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+    ) -> Registration: ...
+    @overload
+    def listen(
+        self,
+        event: Sequence[type[E]],
+        listener: ListenerOf[E],
+        /,
+        *,
+        priority: int = 0,
+        once: bool = False,
+    ) -> Registration: ...
+    @overload
+    def listen(self, listener: Hinted, /, *, priority: int = 0, once: bool = False) -> Hinted: ...
+    @overload
+    def listen(self, /, *, priority: int = 0, once: bool = False) -> ListensByHint: ...
     def listen(
         self, event: Any = None, listener: Any = None, /, *, priority: int = 0, once: bool = False
     ) -> Any:
@@ -165,6 +278,7 @@ class LocalBus(Dispatcher):
             >>> class Audit:
             ...     def subscribe(self, bus: EventBus) -> dict[type, str]:
             ...         return {KeyError: "on_key"}
+            ...
             ...     def on_key(self, event: KeyError) -> str:
             ...         return "seen"
             >>> bus = EventBus(subscribe=[Audit])
@@ -276,22 +390,44 @@ class LocalBus(Dispatcher):
 
     # Dispatching under a condition, later, or not at all.
 
+    @overload
+    def dispatch_if(self, condition: object, event: str, /, *payload: Any) -> list[Any]: ...
+    @overload
+    def dispatch_if(self, condition: object, event: object, /) -> list[Any]: ...
     def dispatch_if(self, condition: object, event: Any, *payload: Any) -> list[Any]:
         """Dispatch if `condition` is true; else return `[]`."""
         return self.dispatch(event, *payload) if condition else []
 
+    @overload
+    def dispatch_unless(self, condition: object, event: str, /, *payload: Any) -> list[Any]: ...
+    @overload
+    def dispatch_unless(self, condition: object, event: object, /) -> list[Any]: ...
     def dispatch_unless(self, condition: object, event: Any, *payload: Any) -> list[Any]:
         """Dispatch if `condition` is false; else return `[]`."""
         return [] if condition else self.dispatch(event, *payload)
 
+    @overload
+    async def adispatch_if(self, condition: object, event: str, /, *payload: Any) -> list[Any]: ...
+    @overload
+    async def adispatch_if(self, condition: object, event: object, /) -> list[Any]: ...
     async def adispatch_if(self, condition: object, event: Any, *payload: Any) -> list[Any]:
         """Dispatch, as `adispatch`, if `condition` is true; else return `[]`."""
         return await self.adispatch(event, *payload) if condition else []
 
+    @overload
+    async def adispatch_unless(
+        self, condition: object, event: str, /, *payload: Any
+    ) -> list[Any]: ...
+    @overload
+    async def adispatch_unless(self, condition: object, event: object, /) -> list[Any]: ...
     async def adispatch_unless(self, condition: object, event: Any, *payload: Any) -> list[Any]:
         """Dispatch, as `adispatch`, if `condition` is false; else return `[]`."""
         return [] if condition else await self.adispatch(event, *payload)
 
+    @overload
+    def hold(self, event: str, /, *payload: Any) -> None: ...
+    @overload
+    def hold(self, event: object, /) -> None: ...
     def hold(self, event: Any, *payload: Any) -> None:
         """
         Keep an event, or a name with its payload, until `flush`.

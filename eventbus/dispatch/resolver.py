@@ -6,7 +6,7 @@ import inspect
 import types
 import typing
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Any, Protocol, Union, runtime_checkable
 
 from eventbus.dispatch.hints import (
@@ -18,7 +18,7 @@ from eventbus.dispatch.hints import (
     parameters,
 )
 from eventbus.dispatch.listeners import describe
-from eventbus.errors import InvalidOption, ResolveError
+from eventbus.errors import InvalidOption, ResolveError, ScopeNotClosed
 
 __all__ = ["Resolver", "Scope", "ScopedResolver"]
 
@@ -181,13 +181,15 @@ class Scope:
                 if hint in self._provide or hint in self._built:
                     built[one.name] = yield from self.get(hint)
         if inspect.isgeneratorfunction(factory):
-            opened = factory(**built)
+            opened = contextmanager(factory)(**built)
+            instance = opened.__enter__()
             self._open.append(opened)
-            return next(opened)
+            return instance
         if inspect.isasyncgenfunction(factory):
-            opened = factory(**built)
-            self._open.append(opened)
-            return (yield anext(opened))
+            waiting = asynccontextmanager(factory)(**built)
+            instance = yield waiting.__aenter__()
+            self._open.append(waiting)
+            return instance
         answer = factory(**built)
         return (yield answer) if is_async(factory) else answer
 
@@ -210,26 +212,32 @@ class Scope:
             )
         return (yield from self.get(hint))
 
-    def close(self) -> Generator[Awaitable[Any], Any, None]:
+    def close(
+        self, error: BaseException | None = None
+    ) -> Generator[Awaitable[Any], Any, None]:
         """
-        Close what was opened, the last first. All are closed, whatever one of them raises.
+        Close what was opened, the last first; all of it, whatever one of them raises.
+
+        Args:
+            error: What the listeners raised: a generator sees it at its `yield`, and can roll back.
+                Swallowing it there changes nothing.
         """
+        raised = (None, None, None) if error is None else (type(error), error, error.__traceback__)
         errors: list[Exception] = []
         while self._open:
             opened = self._open.pop()
             try:
-                if inspect.isgenerator(opened):
-                    next(opened, None)
-                elif inspect.isasyncgen(opened):
-                    yield anext(opened, None)
+                if hasattr(opened, "__aexit__"):
+                    yield opened.__aexit__(*raised)
                 else:
-                    opened.__exit__(None, None, None)
-            except Exception as error:  # noqa: BLE001 -- the others must be closed too
-                errors.append(error)
+                    opened.__exit__(*raised)
+            except Exception as problem:  # noqa: BLE001 -- the others must be closed too
+                if problem is not error:
+                    errors.append(problem)
         if len(errors) == 1:
             raise errors[0]
         if errors:
-            raise ExceptionGroup("what was built for a dispatch could not be closed", errors)
+            raise ScopeNotClosed(errors=errors)
 
 
 def _soft_hint(factory: Callable[..., Any], name: str) -> Any:

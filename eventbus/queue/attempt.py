@@ -57,8 +57,8 @@ class Attempt:
     losses: int = 0
     #: When the job was stored, by the store's clock; None on a sync connection.
     pushed_at: datetime | None = None
-    #: A job that nothing stores cannot be given back.
-    _stored: bool = True
+    #: False on a sync connection: a job that nothing stores cannot be given back.
+    stored: bool = True
     settled: Deleted | Released | FailedByHand | None = field(init=False, default=None)
 
     def delete(self) -> None:
@@ -73,7 +73,7 @@ class Attempt:
             InvalidOption: `delay` is no duration.
             UnsupportedOption: The connection is `sync://`, where nothing waits.
         """
-        if not self._stored:
+        if not self.stored:
             raise UnsupportedOption(backend="sync", capability="releasing a job")
         self._settle(Released(seconds(delay, option="delay", where=f"release of {self.name}")))
 

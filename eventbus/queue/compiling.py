@@ -46,6 +46,9 @@ _DICTS: Final[Mapping[Any, type[Any]]] = {
     collections.abc.MutableMapping: dict,
 }
 
+#: The flag of classes that a `class` statement made (`Py_TPFLAGS_HEAPTYPE`).
+_WRITTEN_IN_PYTHON: Final = 1 << 9
+
 
 class Compiler:
     """
@@ -85,11 +88,9 @@ class _Run:
         self.forms = forms
 
     def form(self, hint: Any) -> Form:
-        if hint in (Any, object, inspect.Parameter.empty):
+        if hint in (Any, object, inspect.Parameter.empty) or isinstance(hint, typing.TypeVar):
             return ANY
-        if isinstance(hint, typing.TypeVar):
-            return ANY
-        if isinstance(hint, collections.abc.Hashable) and hint in SCALARS:
+        if (hint is None or isinstance(hint, type)) and hint in SCALARS:
             return SCALARS[hint]
         origin = get_origin(hint) or hint
         arguments = get_args(hint)
@@ -161,6 +162,8 @@ class _Run:
 
 
 def _check_class(cls: Any) -> None:
+    if not cls.__flags__ & _WRITTEN_IN_PYTHON:
+        raise Refused(reason=f"{named(cls)} has no form in JSON", remedy=SEND_ITS_ID)
     if hasattr(cls, "__mapper__"):
         raise Refused(reason=f"{named(cls)} is a row of a database", remedy=SEND_ITS_ID)
     if inspect.isabstract(cls) or getattr(cls, "_is_protocol", False):

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from attrs import frozen
 
 __all__ = [
+    "LIFECYCLE",
     "JobAttempted",
     "JobExceptionOccurred",
     "JobFailed",
@@ -35,6 +37,8 @@ class Outcome(StrEnum):
     RELEASED = "released"
     #: Among the failed jobs.
     FAILED = "failed"
+    #: Taken by another worker meanwhile: what this run did is not recorded.
+    LOST = "lost"
 
 
 @frozen(kw_only=True)
@@ -108,3 +112,7 @@ class WorkerStopping:
     #: How many jobs it ran.
     processed: int
     started_at: datetime
+
+
+#: What no listener can be queued for.
+LIFECYCLE: Final = (_JobEvent, WorkerStarting, WorkerStopping)

@@ -14,7 +14,7 @@ from eventbus.dispatch.listeners import Listener
 from eventbus.errors import InvalidOption, ListenError, UnknownOption
 from eventbus.queue.envelope import valid_name
 
-__all__ = ["QueueOptions", "ShouldQueue", "read_options", "seconds"]
+__all__ = ["Method", "QueueOptions", "ShouldQueue", "read_options", "seconds"]
 
 #: A number of seconds, or a `timedelta`.
 Duration = float | timedelta
@@ -61,6 +61,17 @@ class ShouldQueue:
     aliases: ClassVar[Sequence[str]] = ()
 
 
+@frozen
+class Method:
+    """An instance method that says `tries`, `backoff` or `timeout`: asked once there is a listener."""
+
+    name: str
+
+
+#: What an option with a rule may be.
+Rule = Callable[..., Any] | Method
+
+
 @frozen(kw_only=True)
 class QueueOptions:
     """The options of one queued listener. None means that it does not say."""
@@ -70,9 +81,9 @@ class QueueOptions:
     connection: str | None = None
     queue: str | None = None
     delay: float | None = None
-    tries: int | Callable[..., Any] | None = None
-    backoff: float | tuple[float, ...] | Callable[..., Any] | None = None
-    timeout: float | Callable[..., Any] | None = None
+    tries: int | Rule | None = None
+    backoff: float | tuple[float, ...] | Rule | None = None
+    timeout: float | Rule | None = None
     should_queue: Callable[..., Any] | str | None = None
     via_queue: Callable[..., Any] | str | None = None
     via_connection: Callable[..., Any] | str | None = None
@@ -182,14 +193,8 @@ def _found(listener: Listener, option: str, given: Mapping[str, Any]) -> Any:
     if option in _HOOKS or option in ("tries", "backoff", "timeout"):
         # An instance method needs an instance: its name stands for it until there is one.
         if inspect.isfunction(static):
-            return option if option in _HOOKS else _Method(option)
+            return option if option in _HOOKS else Method(option)
     return getattr(owner, option, None) if static is not None else None
-
-
-class _Method(str):
-    """The name of an instance method that says `tries`, `backoff` or `timeout`."""
-
-    __slots__ = ()
 
 
 def _optional(value: Any, option: str, where: str) -> str | None:
@@ -197,7 +202,7 @@ def _optional(value: Any, option: str, where: str) -> str | None:
 
 
 def _value_or_rule(value: Any, read: Callable[[Any], Any]) -> Any:
-    return value if value is None or callable(value) or isinstance(value, _Method) else read(value)
+    return value if value is None or callable(value) or isinstance(value, Method) else read(value)
 
 
 def _stored_name(listener: Listener, declared: Any) -> str:

@@ -63,7 +63,7 @@ def after_error(
     """
     if exhausted(tries, attempt):
         return None
-    delays = backoff_of(backoff(attempt, error)) if callable(backoff) else backoff
+    delays = backoff_of(backoff(attempt, error) if callable(backoff) else backoff)
     if isinstance(delays, tuple):
         return Again(delays[min(attempt, len(delays)) - 1])
     return Again(delays)

@@ -1,0 +1,190 @@
+"""
+Wait in sync and in async code: the one home of the split between the two.
+
+What runs listeners is a generator, a `Walk`, that yields what must be waited for. `drive` walks it in
+sync code and `adrive` in async code; they differ only in how they wait.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Generator
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attrs import frozen
+
+from eventbus.errors import AsyncListenerInSyncDispatch
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["Blocking", "Effect", "Runners", "Waits", "Walk", "adrive", "drive", "loop_runs"]
+
+
+@frozen
+class Blocking:
+    """Work that blocks, such as a commit: inline in sync code, in a thread in async code."""
+
+    call: Callable[[], Any]
+
+
+#: What a walk waits for.
+Effect = Awaitable[Any] | Blocking
+Walk = Generator[Effect, Any, Any]
+
+
+class Waits(Protocol):
+    """Runs an awaitable to its end, in sync code."""
+
+    def wait(self, awaitable: Awaitable[Any], /) -> Any:
+        """Return its outcome."""
+
+
+def drive(walk: Walk, here: Waits) -> Any:
+    """Walk in sync code: block where the walk must wait."""
+    try:
+        effect = next(walk)
+        while True:
+            try:
+                outcome = effect.call() if isinstance(effect, Blocking) else here.wait(effect)
+            except BaseException as error:  # noqa: BLE001 -- the walk decides
+                effect = walk.throw(error)
+            else:
+                effect = walk.send(outcome)
+    except StopIteration as stop:
+        return stop.value
+
+
+async def adrive(walk: Walk) -> Any:
+    """Walk in async code: await, and do what blocks in a thread."""
+    try:
+        effect = next(walk)
+        while True:
+            try:
+                if isinstance(effect, Blocking):
+                    outcome = await _off_loop(effect.call)
+                else:
+                    outcome = await effect
+            except GeneratorExit:
+                walk.close()
+                raise
+            except BaseException as error:  # noqa: BLE001 -- the walk decides
+                effect = walk.throw(error)
+            else:
+                effect = walk.send(outcome)
+    except StopIteration as stop:
+        return stop.value
+
+
+async def _off_loop(call: Callable[[], Any]) -> Any:
+    """
+    Run `call` in a thread and wait for its end, even if we are cancelled meanwhile.
+
+    What is stored is stored whole, and nobody is told of a cancelled push that then happens.
+    """
+    import asyncio
+
+    work = asyncio.ensure_future(asyncio.to_thread(call))
+    cancelled: BaseException | None = None
+    while not work.done():
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        except BaseException:  # noqa: BLE001, S110 -- raised by result() below
+            pass
+    if cancelled is not None and work.exception() is None:
+        raise cancelled
+    return work.result()
+
+
+def loop_runs() -> bool:
+    """Tell whether an event loop runs in this thread."""
+    # Without asyncio imported no loop can run, and importing it to ask would be the larger cost.
+    # Another thread may be importing it just now, so that its names are not there yet.
+    running = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    return running is not None and running() is not None
+
+
+class Runners:
+    """
+    The loops on which threads wait for async listeners in sync code.
+
+    Each thread gets one when it first needs it, and keeps it: what a listener has bound to its loop,
+    a pool of connections say, is still good at the next dispatch.
+    """
+
+    def __init__(self) -> None:
+        self._of = threading.local()
+
+    def wait(self, awaitable: Awaitable[Any]) -> Any:
+        """
+        Run an awaitable to its end.
+
+        Raises:
+            AsyncListenerInSyncDispatch: A loop runs in this thread, and would stand still.
+        """
+        if loop_runs():
+            close = getattr(awaitable, "close", None)
+            if close is not None:
+                close()
+            raise AsyncListenerInSyncDispatch(
+                event="this event", listener="something it needs", call="dispatch"
+            )
+        runner: _Runner | None = getattr(self._of, "thread", None)
+        # A process forked from this one must not share the loop: each would take the other's wake-ups.
+        if runner is None or runner.process != os.getpid():
+            runner = self._of.thread = _Runner()
+        return runner.run(awaitable)
+
+    def close(self) -> None:
+        """Close this thread's loop; the next one is made when it is needed."""
+        runner: _Runner | None = getattr(self._of, "thread", None)
+        # Called inside a running loop, ours cannot run its own end: it is closed with the thread.
+        if runner is not None and not loop_runs():
+            del self._of.thread
+            runner.close()
+
+
+class _Runner:
+    """The loop of one thread."""
+
+    def __init__(self) -> None:
+        import asyncio
+        import weakref
+
+        self.process = os.getpid()
+        self._runner: asyncio.Runner = asyncio.Runner(loop_factory=_loop)
+        # Closed with the thread that it belongs to, and at the latest when the interpreter exits.
+        self.close = weakref.finalize(self, _end, self._runner, self.process)
+
+    def run(self, awaitable: Awaitable[Any]) -> Any:
+        async def wait() -> Any:
+            return await awaitable
+
+        # A copy of the caller's context each time: the runner would keep that of its first run.
+        return self._runner.run(wait(), context=copy_context())
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    import asyncio
+    import selectors
+
+    # Not epoll, which a forked process shares with its parent: closing the loop in one of them would
+    # deafen it in the other.
+    return asyncio.SelectorEventLoop(selectors.PollSelector())
+
+
+def _end(runner: asyncio.Runner, process: int) -> None:
+    """Close a loop, whoever drops it: its thread, another thread, a forked process, the exit."""
+    loop = runner.get_loop()
+    if process == os.getpid() and loop.is_running():
+        return  # the interpreter exits, and a daemon thread is still waiting on it
+    if process != os.getpid() or loop_runs():
+        # Its tasks are not ours to end, or cannot be ended here; what it has open can be closed.
+        loop.close()
+    else:
+        runner.close()

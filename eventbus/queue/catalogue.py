@@ -1,0 +1,133 @@
+"""
+The table of names: what a stored name stands for in this program.
+
+Built from the listeners at start-up. A name from a store is only ever a key into it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import define, field
+
+from eventbus.dispatch.hints import NO_HINT, UnusableHint
+from eventbus.dispatch.listeners import Listener, Target, calling
+from eventbus.dispatch.names import concerns, declaration
+from eventbus.errors import DecodeError, ListenError, UnknownName
+from eventbus.queue.options import QueueOptions, read_options
+from eventbus.queue.typed import EventTypes
+
+__all__ = ["Catalogue", "Entry"]
+
+
+@define(kw_only=True, eq=False)
+class Entry:
+    """A queued listener, under its stored name."""
+
+    target: Target
+    options: QueueOptions
+    #: What it is registered for.
+    events: list[type | str] = field(factory=list)
+
+    def check_hears(self, event: Any, name: str) -> None:
+        """Refuse an event that the listener is not registered for: nothing of ours stored it."""
+        if not concerns(self.events, event, name):
+            raise DecodeError(reason=f"{self.options.name} does not listen to {name}")
+
+    def payload_hints(self) -> tuple[Any, ...] | None:
+        """Return the hints of the parameters that a name's payload goes to; None if one has none."""
+        hints: list[Any] = []
+        for one in self.target.parameters or ():
+            if not one.positional:
+                continue
+            try:
+                hint = self.target.hint(one.name)
+            except UnusableHint:
+                return None
+            if one.variadic or hint is NO_HINT:
+                return None
+            hints.append(hint)
+        return tuple(hints)
+
+
+class Catalogue:
+    """
+    The queued listeners and the event classes of a bus, by their stored names.
+
+    Args:
+        listeners: Every listener of the bus.
+        modules: Names of the modules that were scanned for them.
+
+    Raises:
+        ListenError: Two listeners, or two classes, have one name.
+    """
+
+    def __init__(self, listeners: Iterable[Listener], modules: Iterable[str]) -> None:
+        self.types = EventTypes()
+        self._entries: dict[str, Entry] = {}
+        classes: dict[type, None] = {}
+        for listener in listeners:
+            if isinstance(listener.event, type):
+                classes[listener.event] = None
+            options = read_options(listener)
+            if options is not None:
+                self._add(listener, options)
+        scanned = [sys.modules[one] for one in modules if one in sys.modules]
+        for module in scanned:
+            for thing in vars(module).values():
+                if isinstance(thing, type) and declaration(thing):
+                    classes[thing] = None
+        # A subclass counts where a worker is sure to import it: beside its parent, or where listeners are.
+        homes = {module.__name__ for module in scanned} | {one.__module__ for one in classes}
+        for cls in classes:
+            self._add_class(cls, homes)
+
+    def _add(self, listener: Listener, options: QueueOptions) -> None:
+        entry = self._entries.get(options.name)
+        if entry is None:
+            entry = Entry(target=listener.target, options=options)
+        elif entry.target.identity != listener.target.identity:
+            raise ListenError(
+                listener=listener.name,
+                reason=f"{entry.target.name} is stored under the name {options.name!r} as well",
+                remedy='Give one of them another: `name = "..."`',
+            )
+        entry.events.append(listener.event)
+        for name in (options.name, *options.aliases):
+            known = self._entries.setdefault(name, entry)
+            if known is not entry:
+                raise ListenError(
+                    listener=listener.name,
+                    reason=f"its alias {name!r} is the name of {known.target.name}",
+                    remedy="Every name stands for one listener",
+                )
+
+    def _add_class(self, cls: type, homes: set[str]) -> None:
+        if cls is not object:
+            self.types.add(cls)
+        for child in type.__subclasses__(cls):
+            if child.__module__ in homes:
+                self._add_class(child, homes)
+
+    def entry(self, name: str) -> Entry:
+        """
+        Return the queued listener of this name.
+
+        Raises:
+            UnknownName: There is none, here and now.
+        """
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise UnknownName(kind="listener", name=name, known=tuple(self._entries)) from None
+
+    def entries(self) -> list[Entry]:
+        """Return every queued listener once."""
+        return list({id(one): one for one in self._entries.values()}.values())
+
+
+def is_wildcard(event: type | str) -> bool:
+    """Tell whether listeners of `event` get the name and the payload."""
+    return calling(event) == "wildcard"

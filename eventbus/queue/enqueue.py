@@ -1,0 +1,184 @@
+"""A queued listener and an event become an envelope; the envelopes of a dispatch go off together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from attrs import frozen
+
+from eventbus.dispatch.calling import Blocking, Run, Take, Walk
+from eventbus.dispatch.hints import is_async
+from eventbus.dispatch.listeners import Listener
+from eventbus.dispatch.names import event_name
+from eventbus.queue.catalogue import Catalogue, is_wildcard
+from eventbus.queue.codec import Document, write
+from eventbus.queue.connections import Connections
+from eventbus.queue.envelope import Envelope, new_id, valid_name
+from eventbus.queue.execute import Executor
+from eventbus.queue.lifecycle import LIFECYCLE
+from eventbus.queue.options import QueueOptions, seconds
+from eventbus.queue.typed import encode_payload
+
+__all__ = ["Enqueued", "Enqueuer"]
+
+
+@frozen(kw_only=True)
+class Enqueued:
+    """An envelope on its way to a connection."""
+
+    connection: str
+    envelope: Envelope
+    #: The stored name of the listener.
+    name: str
+
+
+class Enqueuer:
+    """
+    Takes the turn of queued listeners in a dispatch.
+
+    Args:
+        connections: Where envelopes go.
+        catalogue: Makes the table of names, once the listeners are known.
+        executor: Runs what lies on a `sync://` connection, here and at once.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        catalogue: Callable[[], Catalogue],
+        executor: Callable[[], Executor],
+    ) -> None:
+        self._connections = connections
+        self._make_catalogue = catalogue
+        self._executor = executor
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The table of names."""
+        return self._make_catalogue()
+
+    def taker(self, listener: Listener, options: QueueOptions) -> Take:
+        """Return what takes a queued listener's turn."""
+        turn = _Turn(listener=listener, options=options, enqueuer=self)
+        return turn.take
+
+    def place(self, connection: str | None) -> tuple[str, bool]:
+        """Return the checked name of a connection, and whether its jobs run at once."""
+        name = self._connections.checked(connection)
+        return name, self._connections.is_sync(name)
+
+    def queue(self, connection: str, queue: Any, where: str) -> str:
+        """Return the name of the queue, that of the connection for None."""
+        if queue is None:
+            return self._connections.default_queue(connection)
+        return valid_name(queue, where=where)
+
+    def body(self, listener: Listener, options: QueueOptions, run: Run, id: str) -> bytes:
+        """
+        Write the job of a listener as its turn comes: later changes of the event do not show.
+
+        Raises:
+            EncodeError: The event cannot be stored.
+        """
+        if run.typed:
+            cls = type(run.payload[0])
+            codec = self.catalogue.types.codec_for(cls)
+            event, payload, version = codec.name, "class", codec.version
+            data = codec.encode(run.payload[0])
+        else:
+            event, payload, version = run.plan.name, "args", 1
+            hints = None
+            if not is_wildcard(listener.event):
+                hints = self.catalogue.entry(options.name).payload_hints()
+            data = encode_payload(run.payload, hints)
+        return write(
+            Document(
+                id=id,
+                kind="listener",
+                name=options.name,
+                event=event,
+                payload=payload,  # type: ignore[arg-type]
+                version=version,
+                data=data,
+                options={"wildcard": True} if is_wildcard(listener.event) else {},
+                dispatched_at=datetime.now(UTC),
+            )
+        )
+
+    def run_here(self, envelope: Envelope, connection: str) -> Walk:
+        """Run a job at its listener's turn, on a `sync://` connection."""
+        return self._executor().run_here(envelope, connection)
+
+    def deliver(self, taken: list[Enqueued]) -> Walk:
+        """
+        Push what a dispatch has taken: one `push_many` for each connection.
+
+        Every connection gets its own, whatever another one raises.
+        """
+        by_connection: dict[str, list[Envelope]] = {}
+        for one in taken:
+            by_connection.setdefault(one.connection, []).append(one.envelope)
+        failed: Exception | None = None
+        for name, envelopes in by_connection.items():
+            port = self._connections.port(name)
+            try:
+                yield Blocking(lambda port=port, envelopes=envelopes: port.push(envelopes))
+            except Exception as error:  # noqa: BLE001 -- raised below, once the others are stored
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+
+@frozen(kw_only=True, eq=False)
+class _Turn:
+    """The turn of one queued listener, whatever the event."""
+
+    listener: Listener
+    options: QueueOptions
+    enqueuer: Enqueuer
+
+    def take(self, run: Run) -> Walk:
+        """Ask the hooks, write the job, leave its envelope for the end of the dispatch."""
+        if run.typed and isinstance(run.payload[0], LIFECYCLE):
+            return
+        options, enqueuer = self.options, self.enqueuer
+        where = self.listener.name
+        wanted = yield from self._asked(options.should_queue, run)
+        if options.should_queue is not None and not wanted:
+            run.log.append(f"{where} did not want it")
+            return
+        via = yield from self._asked(options.via_connection, run)
+        connection, here = enqueuer.place(options.connection if via is None else via)
+        via = yield from self._asked(options.via_queue, run)
+        queue = enqueuer.queue(connection, options.queue if via is None else via, where)
+        delay = yield from self._asked(options.with_delay, run)
+        delay = options.delay if delay is None else seconds(delay, option="with_delay", where=where)
+        id = new_id()
+        envelope = Envelope(
+            id=id,
+            queue=queue,
+            body=enqueuer.body(self.listener, options, run, id),
+            delay=delay or 0.0,
+        )
+        if here and not run.only_taken:
+            run.log.append(f"{where} runs on {connection}")
+            yield from enqueuer.run_here(envelope, connection)
+            return
+        run.log.append(f"{where} queued in {queue} of {connection}")
+        run.taken.append(Enqueued(connection=connection, envelope=envelope, name=options.name))
+
+    def _asked(self, hook: Callable[..., Any] | str | None, run: Run) -> Walk:
+        """Return what a hook says of this event; None where there is none."""
+        if hook is None:
+            return None
+        if isinstance(hook, str):
+            owner = self.listener.target.owner
+            assert owner is not None  # noqa: S101 -- only a class has hooks by name
+            hook = getattr((yield from run.scope.instance(owner)), hook)
+        name = run.plan.name if not run.typed else event_name(type(run.payload[0]))
+        wildcard = is_wildcard(self.listener.event)
+        answer = hook(name, run.payload) if wildcard else hook(*run.payload)
+        return (yield answer) if is_async(hook) else answer

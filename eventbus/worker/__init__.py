@@ -1,0 +1,9 @@
+"""
+Workers: processes that claim jobs and run them.
+
+`eventbus-worker shop.app:bus` is one; `Worker(bus).run()` is the same from Python.
+"""
+
+from eventbus.worker.loop import ExitCode, Worker
+
+__all__ = ["ExitCode", "Worker"]

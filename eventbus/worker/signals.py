@@ -1,0 +1,193 @@
+"""
+Signals of a worker: stop after this job, stop now, and the alarm that ends a run.
+
+Everything here happens in the main thread, where Python runs signal handlers. Elsewhere a worker
+has no signals, and a sync listener's timeout cannot be enforced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Self
+
+from eventbus.errors import JobInterrupted, ListenerTimeout
+
+__all__ = ["Signals"]
+
+#: Seconds between two tries to end a run that swallowed the first.
+_AGAIN = 1.0
+
+
+class Signals:
+    """
+    Listens for SIGTERM and SIGINT, and ends runs that take too long.
+
+    The first signal sets `stopping`; the running job has `grace` seconds more. The second ends it
+    at once. It is `Limits` for an `Executor`.
+
+    Args:
+        grace: Seconds that a running job has after the first signal.
+    """
+
+    def __init__(self, *, grace: float) -> None:
+        self._grace = grace
+        #: How many signals to stop came.
+        self.received = 0
+        #: Whether a job was interrupted to stop in time.
+        self.interrupted = False
+        self._name = ""
+        #: Instants of the monotonic clock; infinite where there is no limit.
+        self._timeout_at = math.inf
+        self._stop_at = math.inf
+        self._limit = 0.0
+        self._sync_run = False
+        self._fired: Exception | None = None
+        self._cancel: Callable[[], object] | None = None
+        self._before: dict[signal.Signals, Any] = {}
+        self._pipe: tuple[int, int] | None = None
+        self._wakeup = threading.Event()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker is to claim nothing more."""
+        return self.received > 0
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._pipe = os.pipe()
+            os.set_blocking(self._pipe[1], False)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._on_stop)
+            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_alarm)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pipe is None:
+            return
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        for end in self._pipe:
+            os.close(end)
+        self._pipe = None
+
+    def wait(self, limit: float) -> None:
+        """Wait `limit` seconds, or until a signal to stop comes."""
+        if self.stopping:
+            return
+        if self._pipe is None:
+            self._wakeup.wait(limit)
+        # Not an Event: its lock could be held by the very code that the handler interrupts.
+        elif select.select([self._pipe[0]], [], [], limit)[0]:
+            os.read(self._pipe[0], 4096)
+
+    def stop(self) -> None:
+        """Stop as the first signal does; from any thread."""
+        self.received += 1
+        self._wakeup.set()
+        if self._pipe is not None:
+            self._wake()
+
+    def _wake(self) -> None:
+        assert self._pipe is not None  # noqa: S101 -- handlers are installed with the pipe
+        try:
+            os.write(self._pipe[1], b"\0")
+        except BlockingIOError:
+            return  # full: it is readable, and that is all it says
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        self.received += 1
+        self._wake()
+        if self._name:
+            now = time.monotonic()
+            self._stop_at = min(self._stop_at, now + (self._grace if self.received == 1 else 0.0))
+            self._arm()
+
+    def _arm(self) -> None:
+        due = min(self._timeout_at, self._stop_at)
+        if due == math.inf:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        else:
+            # Repeated: a listener may swallow what the first one raises.
+            signal.setitimer(signal.ITIMER_REAL, max(due - time.monotonic(), 0.001), _AGAIN)
+
+    def _on_alarm(self, number: int, frame: FrameType | None) -> None:
+        if not self._name or time.monotonic() < min(self._timeout_at, self._stop_at):
+            return
+        if self._fired is None:
+            if self._timeout_at <= self._stop_at:
+                self._fired = ListenerTimeout(listener=self._name, seconds=self._limit)
+            else:
+                self.interrupted = True
+                self._fired = JobInterrupted(
+                    listener=self._name, reason="the worker had to stop; the job goes back unspent"
+                )
+        if self._sync_run:
+            raise self._fired
+        if self._cancel is not None:
+            self._cancel()
+
+    def _begin(self, name: str, limit: float, *, sync_run: bool) -> None:
+        self._fired = None
+        self._limit = limit
+        self._sync_run = sync_run
+        self._timeout_at = time.monotonic() + limit if limit else math.inf
+        self._stop_at = math.inf if not self.received else time.monotonic() + self._grace
+        self._name = name
+        if self._pipe is not None:
+            self._arm()
+
+    def _end(self) -> None:
+        # First the name: from here on an alarm that is under way raises nothing.
+        self._name = ""
+        self._cancel = None
+        if self._pipe is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    @contextmanager
+    def running(self, name: str, limit: float) -> Iterator[None]:
+        """Raise `ListenerTimeout` or `JobInterrupted` in this block when its time is over."""
+        self._begin(name, limit, sync_run=True)
+        try:
+            yield
+        finally:
+            self._end()
+        if self._fired is not None:
+            # It swallowed the alarm and went on: it did not end in time all the same.
+            raise self._fired
+
+    async def waiting(self, name: str, limit: float, work: Awaitable[Any]) -> Any:
+        """Await `work`; cancel it when its time is over."""
+        task = asyncio.ensure_future(work)
+        loop = asyncio.get_running_loop()
+        self._begin(name, limit, sync_run=False)
+        self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
+        try:
+            if self._pipe is None and limit:
+                return await self._waiting_without_alarm(task, name, limit)
+            await asyncio.wait({task})
+        finally:
+            self._end()
+        if self._fired is not None:
+            if not task.cancelled():
+                task.exception()  # seen: what it ended with no longer counts
+            raise self._fired
+        return task.result()
+
+    async def _waiting_without_alarm(self, task: asyncio.Future[Any], name: str, limit: float) -> Any:
+        done, _ = await asyncio.wait({task}, timeout=limit)
+        if done:
+            return task.result()
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_AGAIN)
+        raise ListenerTimeout(listener=name, seconds=limit)

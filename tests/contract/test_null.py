@@ -1,0 +1,46 @@
+"""What `null://` does instead of keeping the contract: it stores nothing, and says so."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from eventbus.backends.base import Claim, Sizes
+from eventbus.backends.null import NullBackend
+from eventbus.errors import UnsupportedOption
+from eventbus.queue.envelope import Envelope
+
+ENVELOPE = Envelope(id="a", queue="jobs", body=b"{}", delay=3)
+CLAIM = Claim(envelope=ENVELOPE, token="t", pushed_at=datetime.now(UTC))
+
+
+@pytest.fixture
+def backend():
+    backend = NullBackend()
+    yield backend
+    backend.close()
+    backend.close()
+
+
+def test_what_is_pushed_is_never_seen_again(backend):
+    backend.push([ENVELOPE])
+
+    assert backend.claim(["jobs"], limit=10, lease=60) == []
+    assert backend.size("jobs") == Sizes()
+    assert backend.next_due(["jobs"]) is None
+    assert backend.clear("jobs") == 0
+
+
+def test_every_claim_is_stale(backend):
+    assert backend.extend([CLAIM], lease=60) == [CLAIM]
+    assert backend.ack([CLAIM]) == [CLAIM]
+    assert backend.release([CLAIM], delay=0, spend=True) == [CLAIM]
+    assert backend.bury([CLAIM], error="boom", spend=True) == [CLAIM]
+
+
+def test_failed_jobs_are_declared_unsupported(backend):
+    assert not backend.capabilities.failed_jobs
+    for ask in (backend.failed, lambda: backend.revive(["a"]), lambda: backend.purge(["a"])):
+        with pytest.raises(UnsupportedOption):
+            ask()
