@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import statistics
@@ -18,6 +19,7 @@ from attrs import field, frozen
 IMPORTS = {
     "attrs": "attrs",
     "eventbus": "eventbus",
+    "eventbus, and its EventBus": "eventbus.bus",
     "blinker": "blinker",
     "Django signals": "django.dispatch",
     "eventkit": "eventkit",
@@ -94,11 +96,10 @@ class Fresh:
     said: Mapping[str, object] = field(factory=dict)
 
 
-def imports(rounds: int, seed: int) -> Fresh:
+def imports(folder: Path, rounds: int, seed: int) -> Fresh:
     """Time the imports; what is `said` is the modules that each loads."""
-    return _interleaved(
-        {name: _IMPORT.format(module=module) for name, module in IMPORTS.items()}, rounds, seed
-    )
+    codes = {name: _IMPORT.format(module=module) for name, module in IMPORTS.items()}
+    return _interleaved(codes, folder, rounds, seed)
 
 
 def scan(folder: Path, rounds: int, seed: int) -> Fresh:
@@ -112,16 +113,16 @@ def scan(folder: Path, rounds: int, seed: int) -> Fresh:
         (package / f"listeners{index}.py").write_text(source, encoding="utf-8")
     values = {"folder": str(folder), "modules": MODULES}
     codes = {"import": _BARE.format(**values), "eventbus": _SCAN.format(**values)}
-    return _interleaved(codes, rounds, seed)
+    return _interleaved(codes, folder, rounds, seed)
 
 
-def import_costs(runs: int = 7) -> dict[str, float]:
+def import_costs(folder: Path, runs: int = 7) -> dict[str, float]:
     """Return the modules that eventbus loads beyond attrs, and the seconds of each itself."""
     found: dict[str, list[float]] = {}
     for _ in range(runs):
         lines = subprocess.run(
             [sys.executable, "-X", "importtime", "-c", "import attrs; import eventbus"],
-            check=True, capture_output=True, text=True,
+            check=True, capture_output=True, text=True, env=_environment(folder),
         ).stderr.splitlines()  # fmt: skip
         timed = [re.fullmatch(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", one) for one in lines]
         rows = [(one[2], int(one[1]) / 1e6) for one in timed if one]
@@ -131,13 +132,14 @@ def import_costs(runs: int = 7) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def _interleaved(codes: Mapping[str, str], rounds: int, seed: int) -> Fresh:
+def _interleaved(codes: Mapping[str, str], folder: Path, rounds: int, seed: int) -> Fresh:
+    environment = _environment(folder)
     missing: dict[str, str] = {}
     said: dict[str, object] = {}
     values: dict[str, list[float]] = {}
     for name, code in codes.items():  # also writes the bytecode, so is not timed
         try:
-            said[name] = _run(code)[1]
+            said[name] = _run(code, environment)[1]
         except subprocess.CalledProcessError as error:
             missing[name] = textwrap.shorten(error.stderr.splitlines()[-1], 100)
         else:
@@ -145,12 +147,18 @@ def _interleaved(codes: Mapping[str, str], rounds: int, seed: int) -> Fresh:
     order = random.Random(seed)
     for _ in range(rounds):
         for name in order.sample(list(values), len(values)):
-            values[name].append(_run(codes[name])[0])
+            values[name].append(_run(codes[name], environment)[0])
     return Fresh(values, missing, said)
 
 
-def _run(code: str) -> list:
+def _environment(folder: Path) -> dict[str, str]:
+    """Return one in which every module has its bytecode: in a folder of ours, as new as its source."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
+
+
+def _run(code: str, environment: Mapping[str, str]) -> list:
     done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment
     )
     return json.loads(done.stdout)

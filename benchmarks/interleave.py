@@ -15,7 +15,6 @@ import gc
 import io
 import random
 from collections.abc import Callable, Mapping
-from time import perf_counter
 from typing import Any
 
 import pyperf
@@ -78,7 +77,7 @@ def measured(
             call = _undisturbed(one.compiled(runner))
             try:
                 call(1)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 -- a peer that cannot is reported, not fatal
                 failed[one.name] = f"{type(error).__name__}: {error}"
             else:
                 ready[one.name] = (call, calibrate(one.name, call))

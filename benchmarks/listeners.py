@@ -87,14 +87,14 @@ class Floor:
         for call in self.table[type(event)]:
             try:
                 answer = call(event)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 -- what is asked for
                 errors.append(error)
                 continue
             if answer is False:
                 break
             answers.append(answer)
         if errors:
-            raise ExceptionGroup("listeners failed", errors)
+            raise ExceptionGroup("listeners failed", errors)  # noqa: EM101 -- by hand, as a user
         return answers
 
     async def adispatch(self, event):

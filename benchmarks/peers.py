@@ -146,7 +146,9 @@ def pymitter(count: int, others: int, event: str) -> Contender:
         emitter.on("shipped", one)
     for index, one in enumerate(functions(others)):
         emitter.on(f"other{index}", one)
-    return Contender("pymitter", f"emitter.emit('shipped', {event})", {**_NAMES, "emitter": emitter})
+    return Contender(
+        "pymitter", f"emitter.emit('shipped', {event})", {**_NAMES, "emitter": emitter}
+    )
 
 
 def zope(count: int, others: int, event: str) -> Contender:
@@ -286,9 +288,7 @@ def eventkit_async(count: int) -> Contender:
     from eventkit import Event
 
     arrivals = _Arrivals(count, [], [])
-    listeners = functions(count, "event, note=None", define="async def", body="note()")
-    for one in listeners:
-        one.__defaults__ = (arrivals.note,)
+    listeners = arrivals.listeners()
     shipped = Event()
     for one in listeners:
         shipped.connect(one)
@@ -351,10 +351,10 @@ def registering(peer: str, *, one_event: bool) -> tuple[str, Callable[[int], Cal
 
     What is begun is called with a place in the order and a listener.
     """
-    return _REGISTERING[peer](one_event)
+    return _REGISTERING[peer](one_event=one_event)
 
 
-def _of_signals(make: Callable[[], Any], parameters: str, one_event: bool) -> Any:
+def _of_signals(make: Callable[[], Any], parameters: str, *, one_event: bool) -> Any:
     def begin(count: int) -> Callable[..., None]:
         signals = [make() for _ in range(1 if one_event else count)]
         return lambda place, listener: signals[place % len(signals)].connect(listener)
@@ -362,31 +362,31 @@ def _of_signals(make: Callable[[], Any], parameters: str, one_event: bool) -> An
     return parameters, begin
 
 
-def _blinker(one_event: bool) -> Any:
+def _blinker(*, one_event: bool) -> Any:
     from blinker import Signal
 
-    return _of_signals(Signal, "event", one_event)
+    return _of_signals(Signal, "event", one_event=one_event)
 
 
-def _django(one_event: bool) -> Any:
+def _django(*, one_event: bool) -> Any:
     from django.dispatch import Signal
 
-    return _of_signals(Signal, "sender, **kwargs", one_event)
+    return _of_signals(Signal, "sender, **kwargs", one_event=one_event)
 
 
-def _eventkit(one_event: bool) -> Any:
+def _eventkit(*, one_event: bool) -> Any:
     from eventkit import Event
 
-    return _of_signals(Event, "event", one_event)
+    return _of_signals(Event, "event", one_event=one_event)
 
 
-def _psygnal(one_event: bool) -> Any:
+def _psygnal(*, one_event: bool) -> Any:
     from psygnal import SignalInstance
 
-    return _of_signals(lambda: SignalInstance((object,)), "event", one_event)
+    return _of_signals(lambda: SignalInstance((object,)), "event", one_event=one_event)
 
 
-def _pydispatcher(one_event: bool) -> Any:
+def _pydispatcher(*, one_event: bool) -> Any:
     from pydispatch import dispatcher
 
     def begin(count: int) -> Callable[..., None]:
@@ -400,7 +400,7 @@ def _pydispatcher(one_event: bool) -> Any:
     return "event", begin
 
 
-def _emitter(make: Callable[[], Any], one_event: bool) -> Any:
+def _emitter(make: Callable[[], Any], *, one_event: bool) -> Any:
     def begin(count: int) -> Callable[..., None]:
         emitter = make()
         names = ["shipped" if one_event else f"event{index}" for index in range(count)]
@@ -409,19 +409,19 @@ def _emitter(make: Callable[[], Any], one_event: bool) -> Any:
     return "event", begin
 
 
-def _pyee(one_event: bool) -> Any:
+def _pyee(*, one_event: bool) -> Any:
     from pyee import EventEmitter
 
-    return _emitter(EventEmitter, one_event)
+    return _emitter(EventEmitter, one_event=one_event)
 
 
-def _pymitter(one_event: bool) -> Any:
+def _pymitter(*, one_event: bool) -> Any:
     from pymitter import EventEmitter
 
-    return _emitter(EventEmitter, one_event)
+    return _emitter(EventEmitter, one_event=one_event)
 
 
-def _zope(one_event: bool) -> Any:
+def _zope(*, one_event: bool) -> Any:
     import zope.event
     from zope.event.classhandler import handler
 
@@ -435,7 +435,7 @@ def _zope(one_event: bool) -> Any:
     return "event", begin
 
 
-_REGISTERING: dict[str, Callable[[bool], Any]] = {
+_REGISTERING: dict[str, Callable[..., Any]] = {
     "blinker": _blinker,
     "Django signals": _django,
     "eventkit": _eventkit,

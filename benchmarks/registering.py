@@ -25,7 +25,7 @@ from eventbus import EventBus
 Registering = tuple[str, Callable[[int], Callable[..., None]]]
 
 
-def _ours(one_event: bool) -> Registering:
+def _ours(*, one_event: bool) -> Registering:
     def begin(count: int) -> Callable[..., None]:
         bus = EventBus()
         if one_event:
@@ -36,7 +36,7 @@ def _ours(one_event: bool) -> Registering:
     return "event", begin
 
 
-def _list(one_event: bool) -> Registering:
+def _list(*, one_event: bool) -> Registering:
     def begin(count: int) -> Callable[..., None]:
         table: dict[int, list[Any]] = {}
         return lambda place, listener: table.setdefault(0 if one_event else place, []).append(
@@ -46,9 +46,9 @@ def _list(one_event: bool) -> Registering:
     return "event", begin
 
 
-def contenders(one_event: bool) -> tuple[dict[str, Registering], dict[str, str]]:
+def contenders(*, one_event: bool) -> tuple[dict[str, Registering], dict[str, str]]:
     """Return those that can be made, the floor first, and why the others cannot."""
-    made = {"floor": _list(one_event), "eventbus": _ours(one_event)}
+    made = {"floor": _list(one_event=one_event), "eventbus": _ours(one_event=one_event)}
     missing: dict[str, str] = {}
     for name in peers.DISTRIBUTIONS:
         try:
@@ -58,8 +58,8 @@ def contenders(one_event: bool) -> tuple[dict[str, Registering], dict[str, str]]
     return made, missing
 
 
-def times(one_event: bool, count: int, rounds: int, seed: int) -> dict[str, Any]:
-    made, missing = contenders(one_event)
+def times(count: int, *, one_event: bool, rounds: int, seed: int) -> dict[str, Any]:
+    made, missing = contenders(one_event=one_event)
     listeners = {text: functions(count, text) for text in {text for text, _ in made.values()}}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in made}
     order = random.Random(seed)
@@ -118,7 +118,5 @@ def _bytes(register: Callable[..., None], listeners: list[Any]) -> float:
 
 if __name__ == "__main__":
     what, count, rounds, seed = sys.argv[1], *map(int, sys.argv[2:])
-    answer = (
-        memory(count) if what == "memory" else times(what == "one_event", count, rounds, seed)
-    )
+    answer = memory(count) if what == "memory" else times(what == "one_event", count, rounds, seed)
     json.dump(answer, sys.stdout)

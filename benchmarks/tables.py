@@ -54,7 +54,7 @@ def _tried(name: str, make: Callable[..., Contender], *arguments: Any) -> Any:
         return make(*arguments)
     except ImportError as error:
         return _Missing(name, f"not installed ({error})")
-    except Exception as error:  # a peer's new version may want something else
+    except Exception as error:  # noqa: BLE001 -- a peer's new version may want something else
         return _Missing(name, f"{type(error).__name__}: {error}")
 
 
@@ -118,6 +118,17 @@ def _growing_types() -> Iterable[Any]:
         yield _ours("bus.dispatch(ev)", bus, f"{US}, {size:,}", f"floor, {size:,}")
 
 
+def _first_dispatches() -> Iterable[Any]:
+    """A dispatch that must find out who listens, as each type's first one must."""
+    for size in (1, 100, 1_000, 10_000):
+        bus = EventBus()
+        for cls, one in zip(event_classes(size), functions(size), strict=True):
+            bus.listen(cls, one)
+        events = (type("Event", (), {})() for _ in itertools.count())
+        names = {"events": events, "bus": bus}
+        yield Contender(f"{US}, {size:,}", "bus.dispatch(next(events))", names, f"{US}, 1")
+
+
 def _types_in_turn() -> Iterable[Any]:
     """Every one of many types, which no cache of the last few can hide."""
     for size in (1, 1_000, 10_000):
@@ -152,7 +163,10 @@ def _growing_wildcards() -> Iterable[Any]:
             bus.listen(f"other{index}.*", one)
         yield _ours("bus.dispatch(ev)", bus, f"{US}, {size:,}")
         yield _ours(
-            "bus.dispatch('order.imported', 17, 'csv')", bus, f"{US} named, {size:,}", "floor, named"
+            "bus.dispatch('order.imported', 17, 'csv')",
+            bus,
+            f"{US} named, {size:,}",
+            "floor, named",
         )
         yield _tried(
             f"pymitter, {size:,}",
@@ -194,8 +208,7 @@ def _named() -> Iterable[Any]:
 
 
 def _new_names() -> Iterable[Any]:
-    shapes = {"prefix": "other{}.*", "suffix": "*.other{}", "both": "other{}.*.created"}
-    for shape, pattern in shapes.items():
+    for pattern in ("other{}.*", "*.other{}", "other{}.*.created"):
         bus = EventBus()
         for index, one in enumerate(functions(1_000, "name, payload")):
             bus.listen(pattern.format(index), one)
@@ -205,7 +218,6 @@ def _new_names() -> Iterable[Any]:
         yield Contender(floor, "bus.dispatch(next(names))", {"bus": bus, "names": seen}, floor)
         name = f"never seen, {pattern.format('N')}"
         yield Contender(name, "bus.dispatch(next(names))", {"bus": bus, "names": new}, floor)
-        del shape
 
 
 # Async listeners.
@@ -324,6 +336,12 @@ TABLES = (
         _beside_wildcards,
     ),
     Table("growing_types", "`dispatch`, 1 function, that many event types", _growing_types),
+    Table(
+        "first_dispatch",
+        "`dispatch` of a type that was never dispatched, beside that many that have a listener",
+        _first_dispatches,
+        "Making the class, some microseconds, is in it.",
+    ),
     Table(
         "types_in_turn",
         "`dispatch` of every one of that many event types in turn",

@@ -16,7 +16,10 @@ from eventbus.queue.connections import Connections
 from eventbus.queue.options import read_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from eventbus.backends.base import Clock
+    from eventbus.dispatch.accepts import AnyListener, AsyncGet, Get
     from eventbus.queue.catalogue import Catalogue
     from eventbus.queue.enqueue import Enqueuer
     from eventbus.queue.execute import Executor, Limits, Rules
@@ -57,13 +60,13 @@ class EventBus(LocalBus):
         ['heard KeyError(1)']
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 -- called by name; the order is that of the docs
         self,
         discover: str | Iterable[str] = (),
-        listen: Mapping[Any, Any] | None = None,
+        listen: Mapping[Any, AnyListener | Sequence[AnyListener]] | None = None,
         subscribe: Iterable[Any] = (),
-        provide: Mapping[Any, Callable[..., Any]] | None = None,
-        resolver: Callable[[Any], Any] | ScopedResolver | None = None,
+        provide: Mapping[type[Any], Callable[..., Any]] | None = None,
+        resolver: Get | AsyncGet | ScopedResolver | None = None,
         connections: Mapping[str, str] | None = None,
         default: str = CONNECTION,
         on_error: Literal["raise", "collect"] = "raise",
@@ -71,7 +74,8 @@ class EventBus(LocalBus):
     ) -> None:
         if on_error not in ("raise", "collect"):
             raise InvalidOption(option="on_error", value=on_error, expected='"raise" or "collect"')
-        maker = sys._getframe(1).f_globals.get("__file__", "")
+        # The module that makes the bus: the default queue lies beside its project.
+        maker = sys._getframe(1).f_globals.get("__file__", "")  # noqa: SLF001 -- there is no public way
         self._connections = Connections(connections or {}, default, maker=maker, clock=clock)
         self._enqueuer: Enqueuer | None = None
         super().__init__(
@@ -136,7 +140,7 @@ class EventBus(LocalBus):
 
         return Executor(
             catalogue=lambda: self.enqueuer.catalogue,
-            scope=lambda given: self._resolver.scope({type(self): self, **given}),
+            scope=lambda given: self._resolver.scope({**self._given, **given}),
             tell=self.announce,
             rules=rules,
             limits=limits,

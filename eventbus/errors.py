@@ -42,7 +42,7 @@ same call may succeed later without anybody changing anything.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -84,7 +84,7 @@ __all__ = [
 ]
 
 
-def _rebuild(cls: type[EventBusError], fields: dict[str, object]) -> EventBusError:
+def _rebuild(cls: type[EventBusError], fields: dict[str, Any]) -> EventBusError:
     return cls(**fields)
 
 
@@ -230,7 +230,8 @@ class DiscoveryError(EventBusError, ImportError):
 
     def __init__(self, *, module: str, reason: str, remedy: str = "") -> None:
         super().__init__(
-            f"cannot discover listeners in {module!r}: {reason}" + (f". {remedy}" if remedy else ""),
+            f"cannot discover listeners in {module!r}: {reason}"
+            + (f". {remedy}" if remedy else ""),
             module=module,
             reason=reason,
             remedy=remedy,
@@ -263,6 +264,7 @@ class ScopeNotClosed(EventBusError, ExceptionGroup[Exception]):
     errors: tuple[Exception, ...]
 
     def __new__(cls, *, errors: Sequence[Exception]) -> Self:
+        """Make the group: its message and members are fixed before `__init__`."""
         return super().__new__(
             cls, f"{len(errors)} things built for this dispatch could not be closed", list(errors)
         )
@@ -295,14 +297,18 @@ class AsyncListenerInSyncDispatch(DispatchError, RuntimeError):
     event: str
     listener: str
     call: str
+    #: Listeners before it may have run.
+    begun: bool
 
-    def __init__(self, *, event: str, listener: str, call: str) -> None:
+    def __init__(self, *, event: str, listener: str, call: str, begun: bool = False) -> None:
         super().__init__(
             f"{listener} is async and an event loop is running here, so {call}() cannot wait for"
-            f" it; nothing ran. Write `await bus.a{call}(...)` for {event}",
+            f" it; {'it did not run' if begun else 'nothing ran'}."
+            f" Write `await bus.a{call}(...)` for {event}",
             event=event,
             listener=listener,
             call=call,
+            begun=begun,
         )
 
 
@@ -323,8 +329,9 @@ class ListenersFailed(DispatchError, ExceptionGroup[Exception]):
         *,
         event: str,
         failures: Sequence[tuple[str, Exception]],
-        answers: Sequence[object] = (),
+        answers: Sequence[object] = (),  # noqa: ARG004 -- for __init__
     ) -> Self:
+        """Make the group: its message and members are fixed before `__init__`."""
         who = ", ".join(listener for listener, _ in failures)
         plural = "s" if len(failures) != 1 else ""
         return super().__new__(
@@ -535,9 +542,7 @@ class JobInterrupted(WorkerError):
     reason: str
 
     def __init__(self, *, listener: str, reason: str) -> None:
-        super().__init__(
-            f"{listener} was interrupted: {reason}", listener=listener, reason=reason
-        )
+        super().__init__(f"{listener} was interrupted: {reason}", listener=listener, reason=reason)
 
 
 class JobFailedByHand(WorkerError):

@@ -74,7 +74,9 @@ class Handles(Protocol[_E_contra]):
 class Calls(Protocol[_E_contra]):
     """An object that is called with the event."""
 
-    def __call__(self, event: _E_contra, /, *args: Any, **kwargs: Any) -> object: ...
+    def __call__(self, event: _E_contra, /, *args: Any, **kwargs: Any) -> object:
+        """Hear the event, with what is injected behind it."""
+        ...
 
 
 #: A method of a class, or an import string. No checker sees through these.
@@ -138,22 +140,30 @@ class ListensTo(Protocol[_E_co]):
 class ListensByHint(Protocol):
     """What `@listens()` and `@bus.listen(priority=1)` are: the listener's hints say the event."""
 
-    def __call__(self, listener: Hinted, /) -> Hinted: ...
+    def __call__(self, listener: Hinted, /) -> Hinted:
+        """Return the listener as it is."""
+        ...
 
 
 class ListensByName(Protocol):
     """What `@listens("order.*")` is."""
 
-    def __call__(self, listener: T, /) -> T: ...
+    def __call__(self, listener: T, /) -> T:
+        """Return the listener as it is."""
+        ...
 
 
 class Get(Protocol):
     """A container's `get`: called with a type, returns an instance."""
 
-    def __call__(self, wanted: type[T], /) -> T: ...
+    def __call__(self, wanted: type[T], /) -> T:
+        """Return an instance."""
+        ...
 
 
 class AsyncGet(Protocol):
     """The `get` of an async container."""
 
-    def __call__(self, wanted: type[T], /) -> Awaitable[T]: ...
+    def __call__(self, wanted: type[T], /) -> Awaitable[T]:
+        """Return something to await for an instance."""
+        ...

@@ -9,27 +9,33 @@ yields what must be waited for; `dispatch` and `adispatch` differ only in how th
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, overload
+from functools import wraps
+from typing import Any, Final, overload
 
 from attrs import define, field, frozen
 
 from eventbus.defaults import NAMED_EVENTS, TYPED_EVENTS
 from eventbus.dispatch.hints import Parameter
 from eventbus.dispatch.holding import Diversion, Held
-from eventbus.dispatch.listeners import Listener, calling, injected
-from eventbus.dispatch.names import event_name
+from eventbus.dispatch.listeners import Listener, calling, describe, injected
+from eventbus.dispatch.names import event_name, is_pattern
 from eventbus.dispatch.registry import Registry
 from eventbus.dispatch.resolver import Resolver, Scope
-from eventbus.dispatch.waiting import Blocking, Runners, Walk, adrive, drive, loop_runs
+from eventbus.dispatch.waiting import Blocking, Effect, Runners, Walk, adrive, drive, loop_runs
 from eventbus.errors import AsyncListenerInSyncDispatch, ListenersFailed, NotAnEvent
 
-__all__ = ["Blocking", "Dispatcher", "Plan", "Run", "Step", "Take", "adrive", "drive"]
+__all__ = ["Blocking", "Dispatcher", "Plan", "Run", "Step", "Take", "Walk", "adrive", "drive"]
 
 
 #: Takes a listener's turn in place of calling it.
 Take = Callable[["Run"], Walk]
+#: Where the things go that were taken in a faked dispatch.
+Keep = Callable[[list[Any]], None]
+#: Asked about each event, its name and payload: takes it, or lets it through with None.
+Fake = Callable[[Any, str, tuple[Any, ...]], Keep | None]
 
 
 @frozen(kw_only=True, eq=False)
@@ -48,9 +54,12 @@ class Step:
         target = self.listener.target
         if self.take or self.extra or self.listener.once or target.owner is not None:
             return None
+        if target.may_wait:
+            return None
         if self.wildcard:
             function = target.function
-            return lambda event: function(name, (event,))
+            # The wrapper says whom it calls, for the note on an error.
+            return wraps(function, assigned=(), updated=())(lambda event: function(name, (event,)))
         return target.function
 
 
@@ -75,8 +84,8 @@ class Run:
     typed: bool
     #: Ends at the first answer that is not None.
     until: bool = False
-    #: Only what runs elsewhere gets its turn: a faked dispatch.
-    only_taken: bool = False
+    #: Set in a faked dispatch: only what runs elsewhere gets its turn, and it goes there.
+    keep: Keep | None = None
     answers: list[Any] = field(factory=list)
     failures: list[tuple[str, Exception]] = field(factory=list)
     error: BaseException | None = None
@@ -115,9 +124,11 @@ class Dispatcher:
         self._held = Held()
         self._here: ContextVar[Diversion | None] = ContextVar("eventbus_here", default=None)
         self._runners = Runners()
+        #: What listeners get where they ask for the bus, by whichever of its classes.
+        self._given = {cls: self for cls in type(self).__mro__ if issubclass(cls, Dispatcher)}
         #: How many `muted`, `deferred` or fake blocks are open; while any is, nothing is simple.
         self._diversions = 0
-        self._fake: Callable[[object, str], bool] | None = None
+        self._fake: Fake | None = None
         with self._registry.lock:
             self._reset()
 
@@ -134,16 +145,37 @@ class Dispatcher:
             self._diversions += change
             self._reset()
 
+    @contextmanager
+    def faking(self, fake: Fake) -> Generator[None]:
+        """
+        Let `fake` have every event in this block, on the whole bus, whatever the thread or task.
+
+        An event that it lets through goes to the fake that was there before, then to listeners.
+        """
+        before = self._fake
+
+        def chain(event: Any, name: str, payload: tuple[Any, ...]) -> Keep | None:
+            keep = fake(event, name, payload)
+            return keep if keep is not None or before is None else before(event, name, payload)
+
+        self._fake = chain
+        self._divert(1)
+        try:
+            yield
+        finally:
+            self._fake = before
+            self._divert(-1)
+
     # What a bus adds to plain dispatch.
 
     def _prepare(self) -> None:
         """Run what was put off until the first dispatch."""
 
-    def _taker(self, listener: Listener) -> Take | None:
+    def _taker(self, listener: Listener) -> Take | None:  # noqa: ARG002 -- for who overrides it
         """Return what takes this listener's turn, if it does not run here."""
         return None
 
-    def _deliver(self, taken: list[Any]) -> Walk:
+    def _deliver(self, taken: list[Any]) -> Walk:  # noqa: ARG002 -- for who overrides it
         """Bring what was taken where it belongs."""
         yield from ()
 
@@ -154,7 +186,37 @@ class Dispatcher:
     @overload
     def dispatch(self, event: object, /) -> list[Any]: ...
     def dispatch(self, event: Any, *payload: Any) -> list[Any]:
-        """PLACEHOLDER"""
+        """
+        Call the listeners of an event, one after the other, and return their answers.
+
+        Higher priority goes first; then who listens to the very class or name, to a wildcard, to a
+        parent or ABC; then who registered first. A listener that returns `False` stops the rest. A
+        queued listener is stored, at the end, also when another one raises; it gives no answer.
+
+        Args:
+            event: An object, of any class; or a name.
+            payload: What the listeners of a name get. An object carries its own data.
+
+        Returns:
+            The answers of those that ran here, in order: `None` is one, the `False` that stopped
+            the rest is not. `[]` if nobody listens, and while the bus is muted, deferred or faked.
+
+        Raises:
+            NotAnEvent: A class, None, an empty name or a wildcard; or an object with a payload.
+            AsyncListenerInSyncDispatch: A listener is async and an event loop runs in this thread;
+                nothing ran. Without a running loop it is run to its end.
+            ListenersFailed: With `on_error="collect"`, what the listeners raised, once all ran.
+            Exception: Else what a listener raised, at once, with a note that names the listener.
+
+        Example:
+            >>> from eventbus import EventBus
+            >>> bus = EventBus(listen={KeyError: lambda event: f"no {event.args[0]}"})
+            >>> bus.dispatch(KeyError("door"))
+            ['no door']
+            >>> _ = bus.listen("order.*", lambda name, payload: (name, *payload))
+            >>> bus.dispatch("order.imported", 17, "csv")
+            [('order.imported', 17, 'csv')]
+        """
         try:
             calls = self._simple[type(event)]
         except KeyError:
@@ -170,7 +232,8 @@ class Dispatcher:
                     break
                 answers.append(answer)
         except Exception as error:
-            self._note_simple(error, event, call, calls)
+            # Only a call raises here, so there is one.
+            note(error, event_name(type(event)), _described(call))  # type: ignore[possibly-undefined]
             raise
         return answers
 
@@ -179,7 +242,33 @@ class Dispatcher:
     @overload
     async def adispatch(self, event: object, /) -> list[Any]: ...
     async def adispatch(self, event: Any, *payload: Any) -> list[Any]:
-        """PLACEHOLDER"""
+        """
+        Dispatch in async code: as `dispatch`, and async listeners are awaited, each in its turn.
+
+        Sync listeners run inline. What stores queued listeners runs off the loop, and is finished
+        even if the caller is cancelled meanwhile.
+
+        Args:
+            event: An object, of any class; or a name.
+            payload: What the listeners of a name get.
+
+        Returns:
+            The answers, as `dispatch` returns them.
+
+        Raises:
+            NotAnEvent: As `dispatch`.
+            ListenersFailed: As `dispatch`.
+            Exception: As `dispatch`.
+
+        Example:
+            >>> import asyncio
+            >>> from eventbus import EventBus
+            >>> async def look_up(event: KeyError) -> str:
+            ...     return f"no {event.args[0]}"
+            >>> bus = EventBus(listen={KeyError: look_up})
+            >>> asyncio.run(bus.adispatch(KeyError("door")))
+            ['no door']
+        """
         try:
             calls = self._simple_async[type(event)]
         except KeyError:
@@ -197,7 +286,8 @@ class Dispatcher:
                     break
                 answers.append(answer)
         except Exception as error:
-            self._note_simple(error, event, call, [one for one, _ in calls])
+            # Only a call raises here, so there is one.
+            note(error, event_name(type(event)), _described(call))  # type: ignore[possibly-undefined]
             raise
         return answers
 
@@ -206,7 +296,32 @@ class Dispatcher:
     @overload
     def until(self, event: object, /) -> Any: ...
     def until(self, event: Any, *payload: Any) -> Any:
-        """PLACEHOLDER"""
+        """
+        Call the listeners of an event until one gives an answer, and return that answer.
+
+        They are called as by `dispatch`. A queued listener is stored if its turn comes, and never
+        answers.
+
+        Args:
+            event: An object, of any class; or a name.
+            payload: What the listeners of a name get.
+
+        Returns:
+            The first answer that is not None, `False` too; None if there is none.
+
+        Raises:
+            NotAnEvent: As `dispatch`.
+            AsyncListenerInSyncDispatch: As `dispatch`; it names `auntil`.
+            ListenersFailed: As `dispatch`.
+            Exception: As `dispatch`.
+
+        Example:
+            >>> from eventbus import EventBus
+            >>> prices = [lambda item: None, lambda item: 10, lambda item: 20]
+            >>> bus = EventBus(listen={"price of": prices})
+            >>> bus.until("price of", "tea")
+            10
+        """
         run = self._begin(event, payload, "until")
         return None if run is None else self._conclude(run, drive(self._walk(run), self))
 
@@ -215,7 +330,30 @@ class Dispatcher:
     @overload
     async def auntil(self, event: object, /) -> Any: ...
     async def auntil(self, event: Any, *payload: Any) -> Any:
-        """PLACEHOLDER"""
+        """
+        Call listeners until one answers, in async code: as `until`, and async ones are awaited.
+
+        Args:
+            event: An object, of any class; or a name.
+            payload: What the listeners of a name get.
+
+        Returns:
+            The first answer that is not None; None if there is none.
+
+        Raises:
+            NotAnEvent: As `dispatch`.
+            ListenersFailed: As `dispatch`.
+            Exception: As `dispatch`.
+
+        Example:
+            >>> import asyncio
+            >>> from eventbus import EventBus
+            >>> async def price(item: str) -> int:
+            ...     return 10
+            >>> bus = EventBus(listen={"price of": price})
+            >>> asyncio.run(bus.auntil("price of", "tea"))
+            10
+        """
         run = self._begin(event, payload, "auntil")
         return None if run is None else self._conclude(run, await adrive(self._walk(run)))
 
@@ -226,35 +364,34 @@ class Dispatcher:
         typed = self._checked(event, payload)
         if typed:
             payload = (event,)
-        only_taken = False
+        keep: Keep | None = None
         if self._diversions:
             name = event_name(type(event)) if typed else event
             here = self._here.get()
             if here is not None and here.takes(event, name, payload):
                 return None
-            only_taken = self._fake is not None and self._fake(event, name, payload)
-        plan = self._plan(type(event) if typed else str(event))
-        if plan.awaited and not call.startswith("a") and not only_taken and loop_runs():
+            keep = self._fake(event, name, payload) if self._fake is not None else None
+        # Not str(event): that of an enum's member is not its value.
+        plan = self._plan(type(event) if typed else str.__str__(event))
+        if plan.awaited and not call.startswith("a") and keep is None and loop_runs():
             raise AsyncListenerInSyncDispatch(event=plan.name, listener=plan.awaited, call=call)
         return Run(
             plan=plan,
             payload=payload,
-            scope=self._resolver.scope({type(self): self}),
+            scope=self._resolver.scope(self._given),
             typed=typed,
             until=call.endswith("until"),
-            only_taken=only_taken,
+            keep=keep,
         )
 
     def announce(self, event: object) -> Walk:
-        """
-        Walk a dispatch of `event` inside another walk. What its listeners raise is only logged.
-        """
+        """Walk a dispatch of `event` inside another walk; what its listeners raise is only logged."""
         run = self._begin(event, (), "adispatch")
         if run is not None:
             yield from self._walk(run)
             try:
                 self._conclude(run, None)
-            except Exception:  # noqa: BLE001 -- it must not change what it is about
+            except Exception:
                 import logging
 
                 logging.getLogger(_LOGGER).exception("a listener of %s raised", run.plan.name)
@@ -262,6 +399,8 @@ class Dispatcher:
     def _checked(self, event: Any, payload: tuple[Any, ...]) -> bool:
         """Refuse what is no event; tell whether it is an object, and not a name."""
         if isinstance(event, str):
+            if not event or is_pattern(event):
+                raise NotAnEvent(value=event, reason=_NO_NAME)
             return False
         if payload:
             raise NotAnEvent(value=event, reason=_NO_PAYLOAD)
@@ -286,7 +425,9 @@ class Dispatcher:
                 run.error = error
 
     def _delivered(self, run: Run) -> Walk:
-        if run.taken:
+        if run.keep is not None:
+            run.keep(run.taken)
+        elif run.taken:
             yield from self._deliver(run.taken)
 
     def _closed(self, run: Run) -> Walk:
@@ -296,37 +437,45 @@ class Dispatcher:
     def _visit(self, run: Run) -> Walk:
         name = run.plan.name
         for step in run.plan.steps:
-            if (run.only_taken and step.take is None) or not self._has_chance(step.listener, run):
+            if (run.keep is not None and step.take is None) or not self._has_chance(
+                step.listener, run
+            ):
                 continue
             try:
                 if step.take is not None:
                     yield from step.take(run)
                     continue
-                answer = yield from _called(step, run)
+                call, extra = yield from _ready(step, run)
+                # Called here: a generator in between would turn its StopIteration into another error.
+                if step.wildcard:
+                    answer = call(name, run.payload, **extra)
+                else:
+                    answer = call(*run.payload, **extra)
+                if step.listener.target.waits(answer):
+                    answer = yield answer
             except GeneratorExit:
                 raise
             except BaseException as error:  # noqa: BLE001 -- raised by _conclude
-                note(error, name, step.listener.name)
-                if not self._collect or not isinstance(error, Exception):
-                    run.error = error
-                    run.log.append(f"{step.listener.name} raised {type(error).__name__}")
+                if self._raised(run, step.listener.name, error):
                     return
-                run.failures.append((step.listener.name, error))
                 continue
-            run.log.append(step.listener.name)
-            if run.until:
-                if answer is not None:
-                    run.answers.append(answer)
-                    return
-            elif answer is False:
-                run.log[-1] += " stopped the rest"
+            if _answered(run, step.listener.name, answer):
                 return
-            else:
-                run.answers.append(answer)
+
+    def _raised(self, run: Run, who: str, error: BaseException) -> bool:
+        """Keep what a listener raised; tell whether it ends the dispatch."""
+        if isinstance(error, Exception):
+            note(error, run.plan.name, who)
+            if self._collect:
+                run.failures.append((who, error))
+                return False
+        run.error = error
+        run.log.append(f"{who} raised {type(error).__name__}")
+        return True
 
     def _has_chance(self, listener: Listener, run: Run) -> bool:
         """Use up a `once` listener; False if another dispatch was first."""
-        if not listener.once or run.only_taken:
+        if not listener.once or run.keep is not None:
             return True
         if listener.spend():
             self._registry.remove(listener)
@@ -335,10 +484,13 @@ class Dispatcher:
 
     def _conclude(self, run: Run, _: None) -> Any:
         _log(run)
-        if run.error is not None:
-            raise run.error
-        if run.failures:
-            raise ListenersFailed(event=run.plan.name, failures=run.failures, answers=run.answers)
+        error = _outcome(run)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                # Its traceback holds this frame: without a circle it is freed when it is handled.
+                del error
         if run.until:
             return run.answers[0] if run.answers else None
         return run.answers
@@ -393,18 +545,15 @@ class Dispatcher:
                 tables.simple[key] = tuple(ready)
         return plan
 
-    def _note_simple(self, error: Exception, event: Any, call: Any, calls: Any) -> None:
-        plan = self._tables.plans.get(type(event))
-        position = next((index for index, one in enumerate(calls) if one is call), 0)
-        steps = plan.steps if plan is not None else ()
-        who = steps[position].listener.name if position < len(steps) else repr(call)
-        note(error, event_name(type(event)), who)
-
     def wait(self, awaitable: Awaitable[Any]) -> Any:
         """Run an awaitable to its end, on the one loop that this thread keeps for it."""
         return self._runners.wait(awaitable)
 
+    def _close_runner(self) -> None:
+        self._runners.close()
 
+
+_NO_NAME: Final = "a name has at least one character, and no '*': that is for who listens"
 _NO_PAYLOAD: Final = "an event object carries its data; a payload goes with a name"
 
 
@@ -414,33 +563,63 @@ def _remember(tables: _Tables, key: str, plan: Plan) -> None:
     tables.named[key] = plan
 
 
-def _called(step: Step, run: Run) -> Walk:
-    """Call one listener here, built first if it is a class."""
+def _answered(run: Run, who: str, answer: Any) -> bool:
+    """Keep what a listener answered; tell whether it ends the dispatch."""
+    stops = not run.until and answer is False
+    run.log.append(f"{who} stopped the rest" if stops else who)
+    if not stops and not (run.until and answer is None):
+        run.answers.append(answer)
+    return stops or (run.until and answer is not None)
+
+
+def _outcome(run: Run) -> BaseException | None:
+    """Take out of a run what it raises; what was collected is at least the context of that."""
+    error, run.error = run.error, None
+    failures, run.failures = run.failures, []
+    if not failures:
+        return error
+    group = ListenersFailed(event=run.plan.name, failures=failures, answers=run.answers)
+    if error is None:
+        return group
+    if error.__context__ is None:
+        error.__context__ = group
+    return error
+
+
+def _ready(
+    step: Step, run: Run
+) -> Generator[Effect, Any, tuple[Callable[..., Any], dict[str, Any]]]:
+    """Return what is called for one listener, built first if it is a class, and its arguments."""
     target = step.listener.target
     call = target.function
     if target.owner is not None:
         call = getattr((yield from run.scope.instance(target.owner)), target.method)
-    extra = {}
+    extra: dict[str, Any] = {}
     if step.extra:
         extra = yield from run.scope.arguments(target.function, step.extra, target.owner)
-    answer = (
-        call(run.plan.name, run.payload, **extra) if step.wildcard else call(*run.payload, **extra)
-    )
-    return (yield answer) if target.is_async else answer
+    return call, extra
 
 
-def note(error: BaseException, event: str, listener: str) -> None:
+def _described(call: Callable[..., Any]) -> str:
+    return describe(getattr(call, "__wrapped__", call))
+
+
+def note(error: Exception, event: str, listener: str) -> None:
     """Add to an error which listener of which event raised it."""
-    if not isinstance(error, RecursionError):
-        error.add_note(f"raised by listener {listener} of event {event}")
-        return
-    # A dispatch without end passes here once per level: one note that names the circle is enough.
-    notes = getattr(error, "__notes__", [])
-    if notes and notes[-1].startswith(_ENDLESS):
-        if notes[-1].count(" <- ") < _CIRCLE:
-            notes[-1] += f" <- {event}"
-    else:
-        error.add_note(f"{_ENDLESS} {event}")
+    notes: list[str] = getattr(error, "__notes__", [])
+    text = f"raised by listener {listener} of event {event}"
+    if isinstance(error, RecursionError):
+        # A dispatch without end comes here once a level: one note that names the circle is enough.
+        if notes and notes[-1].startswith(_ENDLESS):
+            if notes[-1].count(" <- ") < _CIRCLE:
+                notes[-1] += f" <- {event}"
+            return
+        text = f"{_ENDLESS} {event}"
+    # An error that is raised again and again, a constant say, must not grow with each time.
+    if text not in notes:
+        # One that is frozen takes no note; that must not hide it.
+        with suppress(Exception):
+            error.add_note(text)
 
 
 _ENDLESS: Final = "events under way, the innermost first:"
@@ -448,11 +627,13 @@ _CIRCLE: Final = 5
 
 
 def _debugging() -> bool:
-    loaded = sys.modules.get("logging")
-    return loaded is not None and loaded.getLogger(_LOGGER).isEnabledFor(loaded.DEBUG)
+    # Nobody has asked for debug lines where logging is not even imported, or only half so far.
+    get_logger = getattr(sys.modules.get("logging"), "getLogger", None)
+    return get_logger is not None and get_logger(_LOGGER).isEnabledFor(_DEBUG)
 
 
 _LOGGER: Final = "eventbus.dispatch"
+_DEBUG: Final = 10  # logging.DEBUG, without importing it
 
 
 def _log(run: Run) -> None:

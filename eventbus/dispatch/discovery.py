@@ -12,7 +12,6 @@ import importlib
 import inspect
 import os
 import pkgutil
-import sys
 import types
 import warnings
 from collections.abc import Iterable, Iterator
@@ -20,7 +19,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from eventbus.dispatch.hints import NO_HINT, UnusableHint, hint_of, unwrapped
+from eventbus.dispatch.hints import NO_HINT, UnusableHint, hint_of
 from eventbus.dispatch.listeners import (
     Listener,
     Mark,
@@ -32,7 +31,7 @@ from eventbus.dispatch.listeners import (
     target_of,
 )
 from eventbus.dispatch.registry import listenable
-from eventbus.errors import DiscoveryError, DiscoveryWarning, ListenError
+from eventbus.errors import DiscoveryError, DiscoveryWarning
 
 __all__ = ["Discovery", "Skipped", "scan"]
 
@@ -114,7 +113,7 @@ def _below(package: str, paths: Iterable[str]) -> Iterator[str]:
                 if entry.is_dir() and entry.name.isidentifier() and _holds_python(entry.path):
                     names.setdefault(entry.name, True)
     for name in sorted(names):
-        if name == "__main__" or name == "__pycache__":
+        if name in {"__main__", "__pycache__"}:
             continue
         full = f"{package}.{name}"
         yield full
@@ -123,9 +122,7 @@ def _below(package: str, paths: Iterable[str]) -> Iterator[str]:
 
 
 def _holds_python(path: str) -> bool:
-    return any(
-        name.endswith(".py") for _, _, names in os.walk(path) for name in names
-    )
+    return any(name.endswith(".py") for _, _, names in os.walk(path) for name in names)
 
 
 def _imported(name: str, package: str) -> types.ModuleType:
@@ -172,8 +169,10 @@ class _Reader:
             if handlers:
                 self._skip(cls, f"imported from {cls.__module__}; found there if that is scanned")
             return
-        if cls.__qualname__ != name and "." not in cls.__qualname__ and hasattr(
-            self.module, cls.__qualname__
+        if (
+            cls.__qualname__ != name
+            and "." not in cls.__qualname__
+            and hasattr(self.module, cls.__qualname__)
         ):
             return  # a second name of the same class
         reason = _refusal(cls)
@@ -193,8 +192,6 @@ class _Reader:
         methods.update(
             (name, None) for name, value in vars(cls).items() if marks(_function_of(value))
         )
-        if not methods and mark.events and callable(getattr(cls, "__call__", None)):
-            methods["__call__"] = None
         if mark.events:
             for event in mark.events:
                 self._register(target_of(cls, event), event, mark)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar, Token
 from typing import Any, Self
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from eventbus.dispatch.names import concerns, event_name
 
@@ -18,26 +18,33 @@ __all__ = ["Deferred", "Diversion", "Held", "Muted"]
 Waiting = tuple[Any, tuple[Any, ...]]
 
 
-@frozen(kw_only=True)
+@define(kw_only=True, eq=False)
 class Diversion:
-    """What happens to events that are dispatched in this context."""
+    """What happens to events that are dispatched in a block."""
 
     muted: bool = False
-    #: Where deferred events wait, in order; None outside a `deferred` block.
-    waiting: list[Waiting] | None = None
+    #: Where deferred events wait, in order; None in a `muted` block.
+    waiting: deque[Waiting] | None = None
     #: Which events wait; none named means all.
     only: tuple[type | str, ...] = ()
-    #: What held before this block, for events that it lets through.
+    #: The block around this one, for events that it lets through.
     outer: Diversion | None = None
+    #: The block has ended; a task or thread begun in it may still carry it.
+    over: bool = False
 
     def takes(self, event: Any, name: str, payload: tuple[Any, ...]) -> bool:
         """Take an event that is not to go out now; False if it is none of ours."""
-        if self.muted:
-            return True
-        if self.waiting is not None and (not self.only or concerns(self.only, event, name)):
-            self.waiting.append((event, payload if isinstance(event, str) else ()))
-            return True
+        if not self.over:
+            if self.muted:
+                return True
+            if self.waiting is not None and (not self.only or concerns(self.only, event, name)):
+                self.waiting.append((event, payload if isinstance(event, str) else ()))
+                return True
         return self.outer is not None and self.outer.takes(event, name, payload)
+
+    def mutes(self) -> bool:
+        """Tell whether this block, or one around it, lets nothing out."""
+        return (self.muted and not self.over) or (self.outer is not None and self.outer.mutes())
 
 
 class Muted:
@@ -52,19 +59,24 @@ class Muted:
     def __init__(self, here: ContextVar[Diversion | None], divert: Callable[[int], None]) -> None:
         self._here = here
         self._divert = divert
-        self._tokens: list[Token[Diversion | None]] = []
+        self._open: list[tuple[Diversion, Token[Diversion | None]]] = []
 
-    def _diversion(self) -> Diversion:
-        return Diversion(muted=True)
+    def _diversion(self, outer: Diversion | None) -> Diversion:
+        return Diversion(muted=True, outer=outer)
 
     def __enter__(self) -> Self:
         self._divert(1)
-        self._tokens.append(self._here.set(self._diversion()))
+        diversion = self._diversion(self._here.get())
+        self._open.append((diversion, self._here.set(diversion)))
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._here.reset(self._tokens.pop())
-        self._divert(-1)
+    def __exit__(self, *raised: object) -> None:
+        diversion, token = self._open.pop()
+        diversion.over = True
+        try:
+            self._here.reset(token)
+        finally:
+            self._divert(-1)
 
 
 class Deferred(Muted):
@@ -86,48 +98,51 @@ class Deferred(Muted):
         self._only = only
         self._dispatch = dispatch
         self._adispatch = adispatch
-        self._waiting: list[Waiting] = []
 
-    def _diversion(self) -> Diversion:
-        self._waiting = []
-        return Diversion(waiting=self._waiting, only=self._only, outer=self._here.get())
+    def _diversion(self, outer: Diversion | None) -> Diversion:
+        return Diversion(waiting=deque(), only=self._only, outer=outer)
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        waiting = self._waiting
+    def __exit__(self, *raised: object) -> None:
+        waiting = self._let_out(raised[0])
         try:
-            if kind is None:
-                # These go out now, even from a block inside another one.
-                self._here.set(None)
-                while waiting:
-                    event, payload = waiting.pop(0)
-                    self._dispatch(event, *payload)
+            while waiting:
+                event, payload = waiting.popleft()
+                self._dispatch(event, *payload)
         except Exception as error:
             _tell(error, waiting)
             raise
         finally:
-            super().__exit__(kind, *rest)
+            super().__exit__(*raised)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
-    async def __aexit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        waiting = self._waiting
+    async def __aexit__(self, *raised: object) -> None:
+        waiting = self._let_out(raised[0])
         try:
-            if kind is None:
-                self._here.set(None)
-                while waiting:
-                    event, payload = waiting.pop(0)
-                    await self._adispatch(event, *payload)
+            while waiting:
+                event, payload = waiting.popleft()
+                await self._adispatch(event, *payload)
         except Exception as error:
             _tell(error, waiting)
             raise
         finally:
-            super().__exit__(kind, *rest)
+            super().__exit__(*raised)
+
+    def _let_out(self, kind: object) -> deque[Waiting]:
+        """Take no more events, and return those that go out now."""
+        diversion, _ = self._open[-1]
+        diversion.over = True
+        if kind is not None or diversion.waiting is None or diversion.mutes():
+            return deque()
+        # Past the blocks around this one, which hold back only what is dispatched in them.
+        self._here.set(None)
+        return diversion.waiting
 
 
-def _tell(error: Exception, waiting: list[Waiting]) -> None:
-    if waiting:
-        names = ", ".join(_name(event) for event, _ in waiting)
+def _tell(error: Exception, waiting: Iterable[Waiting]) -> None:
+    names = ", ".join(_name(event) for event, _ in waiting)
+    if names:
         error.add_note(f"deferred behind it and not dispatched: {names}")
 
 

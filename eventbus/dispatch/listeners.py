@@ -24,7 +24,7 @@ from eventbus.dispatch.hints import (
     unwrapped,
 )
 from eventbus.dispatch.names import is_pattern, real_module
-from eventbus.errors import ListenError, UnknownOption
+from eventbus.errors import InvalidOption, ListenError
 
 if TYPE_CHECKING:
     from typing import Never
@@ -79,6 +79,15 @@ class Target:
             return found[1:]
         return found
 
+    @functools.cached_property
+    def may_wait(self) -> bool:
+        """It is async below a decorator that is not: only its answer tells whether to wait for it."""
+        return not self.is_async and is_async(unwrapped(self.function))
+
+    def waits(self, answer: Any) -> bool:
+        """Tell whether an answer is to be awaited."""
+        return self.is_async or (self.may_wait and inspect.isawaitable(answer))
+
     def hint(self, name: str) -> Any:
         """Return the hint of parameter `name`; `UnusableHint` if it cannot be read."""
         return hint_of(self.function, name, owner=self.owner)
@@ -87,7 +96,7 @@ class Target:
         """Return the event classes of the first parameter's hint; `UnusableHint` if none."""
         first = next((one for one in self.parameters or () if one.positional), None)
         if first is None:
-            raise UnusableHint("it has no parameter for the event")
+            raise UnusableHint(reason="it has no parameter for the event")
         return event_classes(self.hint(first.name))
 
     @property
@@ -95,6 +104,13 @@ class Target:
         """The file and line of its code; an empty file where that is not known."""
         code = getattr(unwrapped(self.function), "__code__", None)
         return (code.co_filename, code.co_firstlineno) if code else ("", 0)
+
+
+def _whole(listener: Listener, _: object, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidOption(
+            option="priority", value=value, expected="a whole number", where=listener.name
+        )
 
 
 @frozen(kw_only=True, eq=False)
@@ -105,7 +121,7 @@ class Listener:
     event: type | str
     target: Target
     #: Higher goes first.
-    priority: int = 0
+    priority: int = field(default=0, validator=_whole)
     once: bool = False
     #: What dispatch does not understand, for those who do.
     options: Mapping[str, Any] = Factory(dict)
@@ -302,8 +318,9 @@ def describe(thing: Any) -> str:
     if isinstance(thing, types.MethodType):
         holder = thing.__self__ if inspect.isclass(thing.__self__) else type(thing.__self__)
         return f"{describe(holder)}.{thing.__name__}"
-    if hasattr(thing, "__qualname__") and hasattr(thing, "__module__"):
-        return f"{real_module(thing)}:{thing.__qualname__}"
+    qualname = getattr(thing, "__qualname__", None)
+    if qualname is not None and hasattr(thing, "__module__"):
+        return f"{real_module(thing)}:{qualname}"
     if isinstance(thing, str):
         return repr(thing)
     return describe(type(thing))
@@ -324,7 +341,10 @@ def _method_target(owner: type, method: str) -> Target:
             reason=f"{owner.__qualname__} is abstract and cannot be built",
             remedy="Register a class that implements its abstract methods",
         )
-    code = ("method", owner, method)
+    code: tuple[object, ...] = ("method", owner, method)
+    if isinstance(static, staticmethod):
+        # `Class.method` is the bare function, and cannot be told from it.
+        code = ("callable", id(function))
     return Target(
         name=describe(owner) if method == "handle" else describe((owner, method)),
         function=function,
@@ -342,10 +362,14 @@ def _ready_target(call: Callable[..., Any]) -> Target:
     holder = getattr(call, "__self__", None)
     identity: tuple[object, ...] = ("callable", id(call))
     code = identity
+    # An instance that somebody made runs the same code as its class, found by a scan.
     if isinstance(call, types.MethodType | types.BuiltinMethodType) and holder is not None:
         identity = ("method", id(holder), call.__name__)
-        # An instance that somebody made runs the same code as the class found by a scan.
-        code = identity if inspect.isclass(holder) else ("method", type(holder), call.__name__)
+        code = ("method", type(holder), call.__name__)
+        if inspect.isclass(holder):
+            identity = code = ("method", holder, call.__name__)
+    elif not isinstance(call, types.FunctionType | types.BuiltinFunctionType | functools.partial):
+        code = ("method", type(call), "__call__")
     return Target(
         name=describe(call),
         function=call,
@@ -356,7 +380,12 @@ def _ready_target(call: Callable[..., Any]) -> Target:
 
 
 def _unbound_owner(function: types.FunctionType) -> tuple[type, str] | None:
-    """Return the class and name of a method taken from its class, as in `Ledger.handle`."""
+    """
+    Return the class and name of a method taken from its class, as in `Ledger.handle`.
+
+    Raises:
+        ListenError: It is a method of a class that is not where its name says.
+    """
     holder, dot, name = function.__qualname__.rpartition(".")
     if not dot or holder.endswith("<locals>"):
         return None
@@ -365,9 +394,15 @@ def _unbound_owner(function: types.FunctionType) -> tuple[type, str] | None:
         for index, part in enumerate(holder.split(".")):
             found = found[part] if index == 0 else getattr(found, part)
     except (KeyError, AttributeError):
-        return None
+        found = None
     if inspect.isclass(found) and vars(found).get(name) is function:
         return found, name
+    if function.__code__.co_varnames[:1] == ("self",):
+        raise ListenError(
+            listener=describe(function),
+            reason="its class, which must be built for it, is not where its name says",
+            remedy=f'Write ({holder.rpartition(".")[2]}, "{name}")',
+        )
     return None
 
 
@@ -430,12 +465,16 @@ def _chosen(cls: type, event: type | str | None) -> str:
     names = handlers_of(cls)
     if "handle" in names:
         return "handle"
-    fitting = [name for name in names if _may_hear(_method_target(cls, name), event)]
+    fits = {name: _may_hear(_method_target(cls, name), event) for name in names}
+    # One whose hint says so goes before those that do not say.
+    fitting = [name for name in names if fits[name]] or [
+        name for name in names if fits[name] is None
+    ]
     if len(fitting) == 1:
         return fitting[0]
-    if not names and callable(getattr(cls, "__call__", None)) and "__call__" in dir(cls):
-        if inspect.getattr_static(cls, "__call__", None) is not None:
-            return "__call__"
+    # Not callable(cls): any class is.
+    if not names and any(vars(parent).get("__call__") for parent in cls.__mro__):
+        return "__call__"
     raise ListenError(
         listener=describe(cls),
         reason=(
@@ -449,12 +488,14 @@ def _chosen(cls: type, event: type | str | None) -> str:
     )
 
 
-def _may_hear(target: Target, event: type | str | None) -> bool:
+def _may_hear(target: Target, event: type | str | None) -> bool | None:
+    """Tell whether a target takes an event; None if its hint, or a name, leaves that open."""
+    if not isinstance(event, type):
+        return None
     try:
-        classes = target.hears()
+        return issubclass(event, target.hears())
     except UnusableHint:
-        return False
-    return isinstance(event, type) and issubclass(event, classes)
+        return None
 
 
 def calling(event: type | str) -> Calling:
@@ -471,6 +512,17 @@ def check(target: Target, event: type | str) -> None:
     Raises:
         ListenError: Its parameters or its hint do not fit.
     """
+    code = getattr(unwrapped(target.function), "__code__", None)
+    if (
+        code is not None
+        and code.co_flags & _GENERATOR
+        and not hasattr(target.function, "__wrapped__")
+    ):
+        raise ListenError(
+            listener=target.name,
+            reason="it is a generator: a call of it runs nothing of it",
+            remedy="Return what it has to say, without `yield`",
+        )
     found = target.parameters
     if found is None or (event_is := calling(event)) == "payload":
         return
@@ -531,8 +583,4 @@ def _check_injected(target: Target, one: Parameter) -> None:
         )
 
 
-def checked_options(options: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    """Refuse an option that nobody understands."""
-    for option in options:
-        if option not in known:
-            raise UnknownOption(option=option, known=known, where=where)
+_GENERATOR: Final = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR

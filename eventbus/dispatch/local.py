@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import threading
+import types
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 from eventbus.dispatch.calling import Dispatcher, drive
@@ -66,8 +70,13 @@ class LocalBus(Dispatcher):
             "eventbus_gathered", default=None
         )
         self._packages: list[tuple[str, int]] = []
-        self._postponed: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        #: Import strings, and what registers each.
+        self._postponed: list[tuple[str, Callable[[], object]]] = []
         self._found = Discovery()
+        self._subscribed: list[type] = []
+        #: Nothing is put off any more.
+        self._prepared = False
+        self._preparing = threading.RLock()
         for event, listeners in listen.items():
             for one in listeners if isinstance(listeners, list) else [listeners]:
                 self._now_or_later(one, self.listen, (event, one))
@@ -80,12 +89,13 @@ class LocalBus(Dispatcher):
     ) -> None:
         # An import string in the constructor may name a module that imports the module of the bus.
         if isinstance(thing, str):
-            self._postponed.append((call, arguments))
+            self._postponed.append((thing, partial(call, *arguments)))
         else:
             call(*arguments)
 
     def _note(self, packages: Iterable[str]) -> None:
         self._packages += [(one, self._registry.next_order()) for one in packages]
+        self._prepared = False
         with self._registry.lock:
             self._reset()
 
@@ -154,7 +164,7 @@ class LocalBus(Dispatcher):
     @overload
     def listen(
         self,
-        event: Sequence[type[E1] | type[E2] | type[E3] | type[E4]],
+        event: Sequence[type[E1] | type[E2] | type[E3] | type[E4]],  # noqa: PYI055 -- each is solved
         listener: Callable[Concatenate[E1 | E2 | E3 | E4, ...], object],
         /,
         *,
@@ -164,7 +174,7 @@ class LocalBus(Dispatcher):
     @overload
     def listen(
         self,
-        event: Sequence[type[E1] | type[E2] | type[E3] | type[E4]],
+        event: Sequence[type[E1] | type[E2] | type[E3] | type[E4]],  # noqa: PYI055 -- each is solved
         listener: Handles[E1 | E2 | E3 | E4] | type[Handles[E1 | E2 | E3 | E4]],
         /,
         *,
@@ -192,7 +202,7 @@ class LocalBus(Dispatcher):
         Register a listener.
 
         Args:
-            event: A class, a name, a wildcard, or a list of these. Left out, the hint of the
+            event: A class, a name, a wildcard, a union or a list of these. Left out, the hint of the
                 listener's first parameter says; a class is then registered with all its `handle*`.
             listener: A function, method, class or object with `handle*` or `__call__`,
                 `(Class, "method")`, or an import string of one of these; sync or async.
@@ -219,19 +229,21 @@ class LocalBus(Dispatcher):
         if event is None:
             return lambda one: self.listen(one, priority=priority, once=once)
         if listener is None:
-            self._register(_by_hints(event), priority, once)
+            self._register(_by_hints(event), priority=priority, once=once)
             return event
-        events = event if isinstance(event, list | tuple) else [event]
+        events = event if isinstance(event, list | tuple) else _members(event)
         pairs = [(one, target_of(listener, one)) for one in map(listenable, events)]
-        return Registration(self._register(pairs, priority, once), self._registry.remove)
+        return Registration(
+            self._register(pairs, priority=priority, once=once), self._registry.remove
+        )
 
     def _register(
-        self, pairs: Iterable[tuple[type | str, Target]], priority: int, once: bool
+        self, pairs: Iterable[tuple[type | str, Target]], *, priority: int, once: bool
     ) -> tuple[Listener, ...]:
         made: list[Listener] = []
         for event, target in pairs:
             check(target, event)
-            own = marks(target.owner or target.function)
+            own = marks(target.function) or marks(target.owner)
             one = Listener(
                 event=event,
                 target=target,
@@ -295,7 +307,7 @@ class LocalBus(Dispatcher):
             )
         if inspect.isclass(one):
             # Kept for as long as the bus, so what is built for it is not closed.
-            one = drive(self._resolver.scope({type(self): self}).instance(one), self)
+            one = drive(self._resolver.scope(self._given).instance(one), self)
         gathered: list[Listener] = []
         token = self._gathered.set(gathered)
         try:
@@ -307,6 +319,9 @@ class LocalBus(Dispatcher):
             raise
         finally:
             self._gathered.reset(token)
+            outer = self._gathered.get()
+            if outer is not None:
+                outer.extend(gathered)
         return Registration(gathered, self._registry.remove)
 
     def discover(self, *packages: str) -> Discovery:
@@ -327,32 +342,43 @@ class LocalBus(Dispatcher):
         return self._found
 
     def _prepare(self) -> None:
-        """
-        Do what was put off until the first dispatch: import strings and scans.
-
-        Without a lock: importing runs other people's code. Two threads that come here at the same
-        time both scan, and what both found is registered once.
-        """
-        while self._postponed:
-            try:
-                call, arguments = self._postponed.pop(0)
-            except IndexError:
-                break
-            call(*arguments)
-        if not self._packages:
+        """Do what was put off until the first dispatch: import strings and scans."""
+        if self._prepared:
             return
+        # Importing runs other people's code, and may wait for a thread that waits for us: no lock is
+        # held. Two threads that come here at the same time both import, which Python does once.
+        for thing, _ in list(self._postponed):
+            load(thing)
         packages = list(self._packages)
         found = scan(packages, bus_type=type(self))
+        # Each listener is registered once, and whoever comes second goes on when all of them are.
+        with self._preparing:
+            while self._postponed:
+                call = self._postponed.pop(0)
+                try:
+                    call[1]()
+                except BaseException:
+                    self._postponed.insert(0, call)
+                    raise
+            self._add_found(found)
+            if not found.unfinished:
+                self._packages = [one for one in self._packages if one not in packages]
+            self._prepared = not self._packages
+
+    def _add_found(self, found: Discovery) -> None:
         for one in found.listeners:
             self._check(one)
         self._registry.add(found.listeners)
-        known = set(self._found.subscribers)
         for subscriber in found.subscribers:
-            if subscriber not in known:
-                self.subscribe(subscriber)
+            if subscriber not in self._subscribed:
+                # Before it is called: it may dispatch, and come here again.
+                self._subscribed.append(subscriber)
+                try:
+                    self.subscribe(subscriber)
+                except BaseException:
+                    self._subscribed.remove(subscriber)
+                    raise
         self._found = self._found.merged(found)
-        if not found.unfinished:
-            self._packages = [one for one in self._packages if one not in packages]
 
     def forget(self, event: type | str) -> None:
         """Remove every listener of a class or name, or of a wildcard by its own text."""
@@ -479,12 +505,12 @@ class LocalBus(Dispatcher):
         return answers
 
     def _flushed(self, events: Sequence[type | str]) -> list[Waiting]:
-        return [] if self._fake is not None else self._held.take(events)
+        wanted = [listenable(one) for one in events]
+        return [] if self._fake is not None else self._held.take(wanted)
 
     def forget_held(self, *events: type | str) -> None:
         """Drop held events of these classes and names; all where none is given."""
-        if self._fake is None:
-            self._held.take(events)
+        self._flushed(events)
 
     def muted(self) -> Muted:
         """
@@ -520,11 +546,18 @@ class LocalBus(Dispatcher):
         return Deferred(self._here, self._divert, only, self.dispatch, self.adispatch)
 
 
+def _members(event: Any) -> tuple[Any, ...]:
+    """Return the classes of a union, or what was given."""
+    is_union = typing.get_origin(event) in (typing.Union, types.UnionType)
+    return typing.get_args(event) if is_union else (event,)
+
+
 def _by_hints(listener: Any) -> list[tuple[type | str, Target]]:
     """Return (event, target) for what the hints of a listener say."""
     if isinstance(listener, str):
         return _by_hints(load(listener))
-    names = handlers_of(listener) if inspect.isclass(listener) else ()
+    made = inspect.isclass(listener) or inspect.isroutine(listener)
+    names = handlers_of(listener if made else type(listener))
     targets = [target_of((listener, name)) for name in names] or [target_of(listener)]
     pairs: list[tuple[type | str, Target]] = []
     for target in targets:

@@ -93,7 +93,12 @@ def event(
 
 
 def _checked(name: object, option: str) -> str:
-    if isinstance(name, str) and 0 < len(name) <= _LONGEST and name.isprintable() and "*" not in name:
+    if (
+        isinstance(name, str)
+        and 0 < len(name) <= _LONGEST
+        and name.isprintable()
+        and "*" not in name
+    ):
         return name
     raise InvalidOption(
         option=option,

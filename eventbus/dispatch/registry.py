@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from abc import ABCMeta
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Self
 
 from attrs import evolve, frozen
@@ -100,7 +100,7 @@ class Registry:
         with self.lock:
             for listener in listeners:
                 if listener.origin == "discovery":
-                    key = (listener.event, *listener.target.code)
+                    key = (listener.event, *listener.target.identity)
                     if key in self._discovered:
                         continue
                     self._discovered.add(key)
@@ -129,7 +129,7 @@ class Registry:
 
     def _dropped(self, listeners: Iterable[Listener]) -> None:
         for listener in listeners:
-            self._discovered.discard((listener.event, *listener.target.code))
+            self._discovered.discard((listener.event, *listener.target.identity))
         self._patterns = None
         self._changed()
 
@@ -141,9 +141,6 @@ class Registry:
 
     def hears(self, event: type | str) -> bool:
         """Tell whether anything runs when `event` is dispatched; a pattern counts by its own text."""
-        if isinstance(event, str) and is_pattern(event):
-            with self.lock:
-                return event in self._by_event
         return any(not match.passed_over for match in self.matches(event))
 
     def matches(self, event: type | str) -> tuple[Match, ...]:
@@ -159,18 +156,18 @@ class Registry:
                 self._patterns = Patterns(
                     one for one in self._by_event if isinstance(one, str) and is_pattern(one)
                 )
-            found = self._collected(event, name, self._patterns.matching(name))
-            virtual = (
-                [one for one in self._by_event if isinstance(one, ABCMeta)]
-                if isinstance(event, type)
-                else []
-            )
+            found = self._collected(event, name, self._patterns)
+            virtual = {
+                one: tuple(held.values())
+                for one, held in self._by_event.items()
+                if isinstance(event, type) and isinstance(one, ABCMeta)
+            }
         # Asking an ABC runs its __subclasshook__, somebody else's code: not under the lock.
-        found += self._virtual(event, virtual)
+        found += _virtual(event, virtual)
         found.sort(key=lambda one: (-one.listener.priority, one.rank, one.listener.order))
         return tuple(_each_target_once(found))
 
-    def _collected(self, event: type | str, name: str, patterns: list[str]) -> list[Match]:
+    def _collected(self, event: type | str, name: str, patterns: Patterns) -> list[Match]:
         found: list[Match] = []
 
         def take(key: type | str, how: str, rank: tuple[int, int]) -> None:
@@ -179,8 +176,11 @@ class Registry:
                 for one in self._by_event.get(key, {}).values()
             )
 
+        if isinstance(event, str) and is_pattern(event):
+            take(event, "its own text", (_WILDCARD, 0))
+            return found
         take(event, "exact", (_EXACT, 0))
-        for pattern in patterns:
+        for pattern in patterns.matching(name):
             take(pattern, f"wildcard {pattern}", (_WILDCARD, 0))
         if isinstance(event, type):
             take(name, "name", (_EXACT, 0))
@@ -188,18 +188,19 @@ class Registry:
                 take(parent, f"parent {parent.__qualname__}", (_INHERITED, distance))
         return found
 
-    def _virtual(self, event: Any, candidates: list[Any]) -> list[Match]:
-        found: list[Match] = []
-        for one in candidates:
-            if one not in event.__mro__ and issubclass(event, one):
-                with self.lock:
-                    held = list(self._by_event.get(one, {}).values())
-                rank = (_INHERITED, len(event.__mro__))
-                found += [
-                    Match(listener=listener, how=f"abc {one.__qualname__}", rank=rank)
-                    for listener in held
-                ]
-        return found
+
+def _virtual(event: Any, candidates: Mapping[Any, tuple[Listener, ...]]) -> list[Match]:
+    """Return the listeners of the ABCs and protocols that `event` is counted with, and none else."""
+    return [
+        Match(
+            listener=listener,
+            how=f"abc {abc.__qualname__}",
+            rank=(_INHERITED, len(event.__mro__)),
+        )
+        for abc, held in candidates.items()
+        if abc not in event.__mro__ and issubclass(event, abc)
+        for listener in held
+    ]
 
 
 def _each_target_once(found: list[Match]) -> list[Match]:
@@ -208,31 +209,38 @@ def _each_target_once(found: list[Match]) -> list[Match]:
 
     A target registered twice by hand for one and the same event runs twice: that was asked for.
     """
+    by_hand = {
+        place
+        for one in found
+        if one.listener.origin == "hand"
+        for place in _places(one.listener, one.listener.target.identity, one.listener.target.code)
+    }
+    result = [
+        evolve(one, passed_over="registered by hand as well")
+        if one.listener.origin == "discovery"
+        and not by_hand.isdisjoint(_places(one.listener, one.listener.target.identity))
+        else one
+        for one in found
+    ]
     nearest: dict[object, Match] = {}
-    by_hand: set[object] = set()
-    for match in found:
-        if isinstance(match.listener.event, type):
+    for match in result:
+        if isinstance(match.listener.event, type) and not match.passed_over:
             best = nearest.setdefault(match.listener.target.identity, match)
             if match.rank < best.rank:
                 nearest[match.listener.target.identity] = match
-        if match.listener.origin == "hand":
-            by_hand.add((match.listener.event, match.listener.target.code))
-    result: list[Match] = []
-    for match in found:
-        listener = match.listener
-        best = nearest.get(listener.target.identity, match)
-        if (
-            listener.origin == "discovery"
-            and (listener.event, listener.target.code) in by_hand
-        ):
-            match = evolve(match, passed_over="registered by hand as well")
-        elif isinstance(listener.event, type) and best.listener.event is not listener.event:
-            where = best.listener.event
-            match = evolve(
-                match, passed_over=f"runs as the listener of {getattr(where, '__qualname__', where)}"
-            )
-        result.append(match)
+    for index, match in enumerate(result):
+        best = nearest.get(match.listener.target.identity, match)
+        here, there = match.listener.event, best.listener.event
+        if isinstance(here, type) and isinstance(there, type) and there is not here:
+            why = match.passed_over or f"runs as the listener of {there.__qualname__}"
+            result[index] = evolve(match, passed_over=why)
     return result
+
+
+def _places(listener: Listener, *codes: tuple[object, ...]) -> list[tuple[object, ...]]:
+    """Return what a scan must not register again: this code, for any class or for this name."""
+    heard = isinstance(listener.event, type) or listener.event
+    return [(heard, *code) for code in codes]
 
 
 def listenable(event: Any) -> type | str:
@@ -244,7 +252,7 @@ def listenable(event: Any) -> type | str:
     """
     if isinstance(event, str):
         if event:
-            return event
+            return str.__str__(event)  # an enum's member is its value
         problem, remedy = "an event's name cannot be empty", 'Write a name such as "order.shipped"'
     elif not isinstance(event, type):
         problem = f"{event!r} is neither an event class nor a name"

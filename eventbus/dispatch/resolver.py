@@ -7,7 +7,7 @@ import types
 import typing
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
-from typing import Any, Protocol, Union, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Union, runtime_checkable
 
 from eventbus.dispatch.hints import (
     NO_HINT,
@@ -19,6 +19,9 @@ from eventbus.dispatch.hints import (
 )
 from eventbus.dispatch.listeners import describe
 from eventbus.errors import InvalidOption, ResolveError, ScopeNotClosed
+
+if TYPE_CHECKING:
+    from eventbus.dispatch.accepts import AsyncGet, Get
 
 __all__ = ["Resolver", "Scope", "ScopedResolver"]
 
@@ -41,7 +44,7 @@ class ScopedResolver(Protocol):
         True
     """
 
-    def scope(self) -> AbstractContextManager[Callable[[Any], Any]]:
+    def scope(self) -> AbstractContextManager[Get | AsyncGet]:
         """Open a scope; inside it the value is called with a type and returns an instance."""
         ...
 
@@ -62,8 +65,8 @@ class Resolver:
 
     def __init__(
         self,
-        provide: Mapping[Any, Callable[..., Any]],
-        resolver: Callable[[Any], Any] | ScopedResolver | None = None,
+        provide: Mapping[type[Any], Callable[..., Any]],
+        resolver: Get | AsyncGet | ScopedResolver | None = None,
     ) -> None:
         for wanted, factory in provide.items():
             if not callable(factory):
@@ -73,11 +76,10 @@ class Resolver:
                     expected="a factory, such as `lambda: thing`",
                     where=getattr(wanted, "__qualname__", str(wanted)),
                 )
-        if resolver is not None and not callable(resolver):
-            if not isinstance(resolver, ScopedResolver):
-                raise InvalidOption(
-                    option="resolver", value=resolver, expected="callable, or to have scope()"
-                )
+        if not (resolver is None or callable(resolver) or isinstance(resolver, ScopedResolver)):
+            raise InvalidOption(
+                option="resolver", value=resolver, expected="callable, or to have scope()"
+            )
         self.provide = dict(provide)
         self.resolver = resolver
 
@@ -100,7 +102,7 @@ class Scope:
         self._built: dict[Any, Any] = dict(given)
         self._open: list[Any] = []
         self._under_way: list[Any] = []
-        self._get: Callable[[Any], Any] | None = None
+        self._get: Get | AsyncGet | None = None
 
     def instance(self, cls: type) -> Building:
         """Build a listener: from `provide` if it is there, else from its constructor's hints."""
@@ -159,7 +161,7 @@ class Scope:
                 self._open.append(opened)
             else:
                 self._get = self._resolver
-        assert self._get is not None  # noqa: S101 -- set just above
+        assert self._get is not None
         return self._get(wanted)
 
     def _call(self, factory: Callable[..., Any], wanted: Any) -> Building:
@@ -193,7 +195,9 @@ class Scope:
         answer = factory(**built)
         return (yield answer) if is_async(factory) else answer
 
-    def _argument(self, function: Callable[..., Any], one: Parameter, owner: type | None) -> Building:
+    def _argument(
+        self, function: Callable[..., Any], one: Parameter, owner: type | None
+    ) -> Building:
         try:
             hint = hint_of(function, one.name, owner=owner)
         except UnusableHint as problem:
@@ -212,9 +216,7 @@ class Scope:
             )
         return (yield from self.get(hint))
 
-    def close(
-        self, error: BaseException | None = None
-    ) -> Generator[Awaitable[Any], Any, None]:
+    def close(self, error: BaseException | None = None) -> Generator[Awaitable[Any], Any, None]:
         """
         Close what was opened, the last first; all of it, whatever one of them raises.
 

@@ -13,9 +13,7 @@ __all__ = ["entries", "method_named"]
 
 
 def method_named(subscriber: object, name: Any) -> Any:
-    """
-    Return the listener that a subscriber's mapping names: its own method, or a listener as it is.
-    """
+    """Return the listener that a subscriber's mapping names: a method of it, or one as it is."""
     if isinstance(name, str) and ":" not in name:
         found = getattr(subscriber, name, None)
         if callable(found):

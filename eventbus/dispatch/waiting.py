@@ -132,7 +132,7 @@ class Runners:
             if close is not None:
                 close()
             raise AsyncListenerInSyncDispatch(
-                event="this event", listener="something it needs", call="dispatch"
+                event="this event", listener="something it needs", call="dispatch", begun=True
             )
         runner: _Runner | None = getattr(self._of, "thread", None)
         # A process forked from this one must not share the loop: each would take the other's wake-ups.
@@ -181,8 +181,8 @@ def _loop() -> asyncio.AbstractEventLoop:
 def _end(runner: asyncio.Runner, process: int) -> None:
     """Close a loop, whoever drops it: its thread, another thread, a forked process, the exit."""
     loop = runner.get_loop()
-    if process == os.getpid() and loop.is_running():
-        return  # the interpreter exits, and a daemon thread is still waiting on it
+    if loop.is_running():
+        return  # the interpreter exits while a daemon thread waits on it, or this is a fork of one
     if process != os.getpid() or loop_runs():
         # Its tasks are not ours to end, or cannot be ended here; what it has open can be closed.
         loop.close()

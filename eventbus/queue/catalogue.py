@@ -14,10 +14,11 @@ from attrs import define, field
 
 from eventbus.dispatch.hints import NO_HINT, UnusableHint
 from eventbus.dispatch.listeners import Listener, Target, calling
-from eventbus.dispatch.names import concerns, declaration
+from eventbus.dispatch.names import concerns, declaration, event_name
 from eventbus.errors import DecodeError, ListenError, UnknownName
+from eventbus.queue.codec import Document
 from eventbus.queue.options import QueueOptions, read_options
-from eventbus.queue.typed import EventTypes
+from eventbus.queue.typed import EventTypes, decode_payload
 
 __all__ = ["Catalogue", "Entry"]
 
@@ -122,6 +123,26 @@ class Catalogue:
             return self._entries[name]
         except KeyError:
             raise UnknownName(kind="listener", name=name, known=tuple(self._entries)) from None
+
+    def payload(self, document: Document, entry: Entry) -> tuple[str, tuple[Any, ...]]:
+        """
+        Decode what a job carries: the event's name, and its payload, an event object alone in it.
+
+        Raises:
+            DecodeError: It is not what this listener can have been queued with.
+            UnknownName: Its event, or the version of it, is not known here.
+        """
+        name = document.event or ""
+        if document.payload == "class":
+            codec = self.types.lookup(name, document.version)
+            event = codec.decode(document.data, document.version, envelope=document.id)
+            name = event_name(type(event))
+            entry.check_hears(event, name)
+            return name, (event,)
+        hints = None if document.options.get("wildcard") else entry.payload_hints()
+        payload = decode_payload(document.data, hints, envelope=document.id)
+        entry.check_hears(name, name)
+        return name, payload
 
     def entries(self) -> list[Entry]:
         """Return every queued listener once."""

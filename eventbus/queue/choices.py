@@ -69,7 +69,7 @@ class Choice(Form):
 
     @override
     def names(self) -> tuple[str, ...]:
-        return (self.tag,) if self.owner is None else class_names(self.owner)
+        return ("literal",) if self.owner is None else class_names(self.owner)
 
 
 class Checked(Form):

@@ -46,8 +46,8 @@ _DICTS: Final[Mapping[Any, type[Any]]] = {
     collections.abc.MutableMapping: dict,
 }
 
-#: The flag of classes that a `class` statement made (`Py_TPFLAGS_HEAPTYPE`).
-_WRITTEN_IN_PYTHON: Final = 1 << 9
+#: The flag of classes written in C that nobody may change (`Py_TPFLAGS_IMMUTABLETYPE`).
+_WRITTEN_IN_C: Final = 1 << 8
 
 
 class Compiler:
@@ -162,7 +162,7 @@ class _Run:
 
 
 def _check_class(cls: Any) -> None:
-    if not cls.__flags__ & _WRITTEN_IN_PYTHON:
+    if cls.__flags__ & _WRITTEN_IN_C:
         raise Refused(reason=f"{named(cls)} has no form in JSON", remedy=SEND_ITS_ID)
     if hasattr(cls, "__mapper__"):
         raise Refused(reason=f"{named(cls)} is a row of a database", remedy=SEND_ITS_ID)

@@ -163,7 +163,7 @@ class _Turn:
             body=enqueuer.body(self.listener, options, run, id),
             delay=delay or 0.0,
         )
-        if here and not run.only_taken:
+        if here and run.keep is None:
             run.log.append(f"{where} runs on {connection}")
             yield from enqueuer.run_here(envelope, connection)
             return

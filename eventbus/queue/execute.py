@@ -20,7 +20,6 @@ from eventbus.defaults import ERROR_TEXT_LIMIT, MAX_LOST, PARK_DELAY, TIMEOUT, T
 from eventbus.dispatch.calling import Blocking, Walk
 from eventbus.dispatch.hints import is_async
 from eventbus.dispatch.listeners import injected
-from eventbus.dispatch.names import event_name
 from eventbus.dispatch.resolver import Scope
 from eventbus.errors import (
     JobInterrupted,
@@ -44,7 +43,6 @@ from eventbus.queue.lifecycle import (
 )
 from eventbus.queue.options import Method, seconds, whole_tries
 from eventbus.queue.retry import after_error, exhausted
-from eventbus.queue.typed import decode_payload
 
 __all__ = ["Execution", "Executor", "Limits", "Rules", "error_text"]
 
@@ -246,7 +244,9 @@ class Executor:
                 yield self._limits.waiting(entry.options.name, limit, work)
             else:
                 with self._limits.running(entry.options.name, limit):
-                    call(*execution.arguments, **extra)
+                    answer = call(*execution.arguments, **extra)
+                if entry.target.waits(answer):
+                    yield self._limits.waiting(entry.options.name, limit, answer)
         except BaseException as error:  # noqa: BLE001 -- whatever it is, it is the job's
             execution.error = error
         try:
@@ -396,19 +396,8 @@ def _form(execution: Execution) -> type | str:
 
 
 def _arguments(document: Document, entry: Entry, catalogue: Catalogue) -> tuple[Any, ...]:
-    """Decode the event: what the listener is called with."""
-    name = document.event or ""
-    if document.payload == "class":
-        event = catalogue.types.lookup(name, document.version).decode(
-            document.data, document.version
-        )
-        entry.check_hears(event, event_name(type(event)))
-        payload: tuple[Any, ...] = (event,)
-        name = event_name(type(event))
-    else:
-        wildcard = bool(document.options.get("wildcard"))
-        payload = decode_payload(document.data, None if wildcard else entry.payload_hints())
-        entry.check_hears(name, name)
+    """Return what the listener is called with."""
+    name, payload = catalogue.payload(document, entry)
     return (name, payload) if document.options.get("wildcard") else payload
 
 

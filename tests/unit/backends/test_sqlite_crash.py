@@ -45,21 +45,23 @@ def in_child(act):
         os._exit(status)
 
 
-def die_at(statement):
-    """Have this process killed when a connection that it opens begins its nth statement."""
-    begun = count()
-    connect = DRIVER.connect
+class Deadly:
+    """The driver, but its connections kill this process when they begin their nth statement."""
 
-    def trace(_):
-        if next(begun) == statement:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def __init__(self, statement):
+        self.left = count(-statement)
 
-    def traced(*args, **options):
-        connection = connect(*args, **options)
-        connection.set_trace_callback(trace)
+    def __getattr__(self, name):
+        return getattr(DRIVER, name)
+
+    def connect(self, *args, **options):
+        connection = DRIVER.connect(*args, **options)
+        connection.set_trace_callback(self.trace)
         return connection
 
-    DRIVER.connect = traced
+    def trace(self, _):
+        if next(self.left) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def kill_at_each_statement(folder, prepare, act):
@@ -75,7 +77,7 @@ def kill_at_each_statement(folder, prepare, act):
         prepared = prepare(backend)
 
         def run(backend=backend, statement=statement, prepared=prepared):
-            die_at(statement)
+            backend._file._driver = Deadly(statement)
             act(backend, prepared)
 
         status = in_child(run)

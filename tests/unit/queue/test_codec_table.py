@@ -133,7 +133,7 @@ def test_two_classes_of_one_name_are_refused(name: str):
 
 
 def test_a_class_outside_the_table_is_refused_at_dispatch_with_the_remedy():
-    with pytest.raises(EncodeError, match="no worker would know.*@event.*hint it in a listener"):
+    with pytest.raises(EncodeError, match=r"no worker would know.*@event.*hint it in a listener"):
         table(Shipped).codec_for(Undeclared)
 
 
@@ -174,7 +174,7 @@ class Unreadable:
 
 
 def test_a_class_that_cannot_be_read_is_the_workers_typed_error():
-    with pytest.raises(DecodeError, match="thing: .*no type hint"):
+    with pytest.raises(DecodeError, match=r"thing: .*no type hint"):
         table(Unreadable).lookup(own_name(Unreadable))
 
 
@@ -223,9 +223,9 @@ def test_data_of_each_version_arrives_as_todays(version: int, data: bytes):
 def test_a_newer_version_is_parked():
     types = table(Paid)
 
-    with pytest.raises(UnknownName, match="version of event order.paid"):
+    with pytest.raises(UnknownName, match=r"version of event order.paid"):
         types.lookup("order.paid", 5)
-    with pytest.raises(UnknownName, match="version of event order.paid"):
+    with pytest.raises(UnknownName, match=r"version of event order.paid"):
         types.lookup("order.paid", 4).decode(b"{}", 5)
 
 
@@ -296,7 +296,7 @@ def test_a_hint_that_cannot_be_stored_is_refused():
 
 @pytest.mark.parametrize("data", [b"{}", b"1", b"null", b"", b'["1"]', b"[1", b"[NaN]"])
 def test_other_data_is_no_payload(data: bytes):
-    with pytest.raises(DecodeError, match="order.imported") as caught:
+    with pytest.raises(DecodeError, match=r"order.imported") as caught:
         decode_payload(data, (int,), event="order.imported", envelope="e7")
 
     assert caught.value.envelope == "e7"
