@@ -14,6 +14,7 @@ One mechanism, sybil, for all of them:
 
 from __future__ import annotations
 
+import doctest
 import re
 import sys
 import tempfile
@@ -50,12 +51,27 @@ class Page(Document):
 def run_fence(example: Example) -> None:
     """Write the fence if it is a file, else run it."""
     named = FILE_NAME.match(example.parsed)
+    if example.parsed.startswith(">>>"):
+        run_prompts(example)
+        return
     if named is None:
         PythonEvaluator()(example)
         return
     path = Path(named["path"])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(example.parsed, encoding="utf-8")
+
+
+def run_prompts(example: Example) -> None:
+    """Run the `>>>` lines of a fence, and compare what they print."""
+    parser = doctest.DocTestParser()
+    test = parser.get_doctest(
+        example.parsed, example.namespace, example.path, example.path, example.line
+    )
+    said: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=ELLIPSIS)
+    if runner.run(test, out=said.append, clear_globs=False).failed:
+        raise AssertionError("".join(said))
 
 
 def forget_modules(folder: Path) -> None:

@@ -58,7 +58,7 @@ def contenders(*, one_event: bool) -> tuple[dict[str, Registering], dict[str, st
     return made, missing
 
 
-def times(count: int, *, one_event: bool, rounds: int, seed: int) -> dict[str, Any]:
+def times(count: int, rounds: int, seed: int, *, one_event: bool) -> dict[str, Any]:
     made, missing = contenders(one_event=one_event)
     listeners = {text: functions(count, text) for text in {text for text, _ in made.values()}}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in made}
@@ -118,5 +118,8 @@ def _bytes(register: Callable[..., None], listeners: list[Any]) -> float:
 
 if __name__ == "__main__":
     what, count, rounds, seed = sys.argv[1], *map(int, sys.argv[2:])
-    answer = memory(count) if what == "memory" else times(what == "one_event", count, rounds, seed)
+    if what == "memory":
+        answer = memory(count)
+    else:
+        answer = times(count, rounds, seed, one_event=what == "one_event")
     json.dump(answer, sys.stdout)

@@ -60,7 +60,8 @@ class Goal:
     def verdict(self) -> str:
         if self.figure <= self.limit:
             return "met"
-        return f"**missed** by {self.figure / self.limit - 1:.1%}"
+        over = self.figure / self.limit
+        return f"**missed** by {over - 1:.1%}" if over < 2 else f"**missed**, {over:.1f} × the goal"
 
     def row(self) -> str:
         return (
@@ -246,7 +247,8 @@ because machines differ), measured against a floor or a peer in the same run.
   starts async listeners, the time runs until they have run.
 - **pyperf** calibrates how often a sample repeats its statement and describes machine and system. Its own
   way, a process for each contender, is used where a process is what is measured: imports and the
-  scan run in fresh processes, interleaved too, after a first one that writes the bytecode.
+  scan run in fresh processes, interleaved too, after a first one that writes the bytecode; what counts
+  there is the time of the processor.
 - Medians of times are shown for orientation; they wander with the machine, the ratios hardly do.
 
 ## Machine

@@ -114,8 +114,8 @@ class EventBus(LocalBus):
     def _deliver(self, taken: list[Any]) -> Walk:
         return self.enqueuer.deliver(taken)
 
-    def _reset(self) -> None:
-        super()._reset()
+    def _changed(self) -> None:
+        super()._changed()
         # The table of stored names is made from the listeners; it is read again after a change.
         self._enqueuer = None
 

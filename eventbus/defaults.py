@@ -26,6 +26,7 @@ __all__ = [
     "RENEWALS_PER_LEASE",
     "SLEEP",
     "SQLITE_BUSY_TIMEOUT",
+    "SQLITE_RETRY_DELAY",
     "STORE_BACKOFF_LIMIT",
     "TIMEOUT",
     "TRIES",
@@ -136,3 +137,8 @@ SQLITE_BUSY_TIMEOUT: Final = 10.0
 #: Unit: s, > 0. It begins with one second and doubles.
 #: Source: a restarted server is noticed within half a minute; an absent one is not hammered.
 STORE_BACKOFF_LIMIT: Final = 30.0
+
+#: How long to wait before asking again for a lock that SQLite itself does not wait for.
+#: Unit: s, > 0.
+#: Source: about ten commits of a rollback journal; only met while a file changes its journal.
+SQLITE_RETRY_DELAY: Final = 0.01

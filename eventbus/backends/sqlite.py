@@ -23,13 +23,13 @@ import time
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
 from threading import Condition
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from attrs import asdict
 from typing_extensions import override
 
 from eventbus.backends.base import (
@@ -41,8 +41,8 @@ from eventbus.backends.base import (
     Sizes,
     SystemClock,
 )
-from eventbus.backends.sql import statements
-from eventbus.defaults import SQLITE_BUSY_TIMEOUT
+from eventbus.backends.sql import claim_of, failed_job_of, micros, span, statements
+from eventbus.defaults import SQLITE_BUSY_TIMEOUT, SQLITE_RETRY_DELAY
 from eventbus.errors import (
     BackendUnavailable,
     EventBusError,
@@ -71,21 +71,6 @@ _SYNCHRONOUS: Final = ("NORMAL", "FULL", "EXTRA")
 #: The rollback journal we choose; see the module's docstring.
 _ROLLBACK: Final = "PERSIST"
 _JOURNALS: Final = ("WAL", "PERSIST", "TRUNCATE", "DELETE")
-
-#: How long to wait before asking again for a lock that SQLite itself does not wait for, in seconds.
-_RETRY_DELAY: Final = 0.01
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
-
-_CAPABILITIES: Final = Capabilities(
-    durable=True,
-    shared=True,
-    fenced=True,
-    idempotent_push=True,
-    delay=True,
-    failed_jobs=True,
-)
 
 
 def _drivers() -> Iterator[ModuleType]:
@@ -127,18 +112,6 @@ def wal_is_safe(version: tuple[int, ...]) -> bool:
     )
 
 
-def _micros(instant: datetime) -> int:
-    return (instant - _EPOCH) // _MICROSECOND
-
-
-def _instant(micros: int) -> datetime:
-    return _EPOCH + micros * _MICROSECOND
-
-
-def _span(seconds: float) -> int:
-    return round(seconds * 1_000_000)
-
-
 class SqliteBackend(Backend):
     """
     Keeps envelopes in the SQLite file at `path`, made when it is first needed.
@@ -172,7 +145,9 @@ class SqliteBackend(Backend):
         1
     """
 
-    capabilities = _CAPABILITIES
+    capabilities = Capabilities(
+        durable=True, shared=True, fenced=True, idempotent_push=True, delay=True, failed_jobs=True
+    )
 
     def __init__(
         self,
@@ -201,20 +176,13 @@ class SqliteBackend(Backend):
         )
 
     def _now(self) -> int:
-        return _micros(self._clock.now())
+        return micros(self._clock.now())
 
     @override
     def push(self, envelopes: Sequence[Envelope]) -> None:
         now = self._now()
         rows = [
-            {
-                "id": envelope.id,
-                "queue": envelope.queue,
-                "body": envelope.body,
-                "delay": envelope.delay,
-                "now": now,
-                "due": now + _span(envelope.delay),
-            }
+            {**asdict(envelope), "now": now, "due": now + span(envelope.delay)}
             for envelope in envelopes
         ]
         ids = tuple(envelope.id for envelope in envelopes)
@@ -228,9 +196,9 @@ class SqliteBackend(Backend):
         with self._file.transaction("claim") as db:
             numbers = _in_turn(db, queues, now=now, limit=limit)
             shared = len(numbers) > 1
-            until = now + _span(lease)
+            until = now + span(lease)
             return [
-                _claim(row, token)
+                claim_of(row, token)
                 for number in numbers
                 for row in db.execute(
                     _SQL["claim"],
@@ -240,7 +208,7 @@ class SqliteBackend(Backend):
 
     @override
     def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
-        return self._settle("extend", claims, until=self._now() + _span(lease))
+        return self._settle("extend", claims, until=self._now() + span(lease))
 
     @override
     def ack(self, claims: Sequence[Claim]) -> list[Claim]:
@@ -248,7 +216,7 @@ class SqliteBackend(Backend):
 
     @override
     def release(self, claims: Sequence[Claim], *, delay: float, spend: bool) -> list[Claim]:
-        return self._settle("release", claims, due=self._now() + _span(delay), spent=spend)
+        return self._settle("release", claims, due=self._now() + span(delay), spent=spend)
 
     @override
     def bury(self, claims: Sequence[Claim], *, error: str, spend: bool) -> list[Claim]:
@@ -278,7 +246,7 @@ class SqliteBackend(Backend):
             "queues": None if queues is None else json.dumps(list(queues)),
         }
         with self._file.connection("failed") as db:
-            return [_failed_job(row) for row in db.execute(_SQL["failed"], chosen)]
+            return [failed_job_of(row) for row in db.execute(_SQL["failed"], chosen)]
 
     @override
     def revive(self, ids: Sequence[str]) -> list[str]:
@@ -340,31 +308,6 @@ def _in_turn(db: Connection, queues: Sequence[str], *, now: int, limit: int) -> 
                 return [number]
             # Another that must be alone is passed over: its turn comes when it heads the line.
     return numbers
-
-
-def _claim(row: tuple[Any, ...], token: str) -> Claim:
-    name, queue, body, delay, attempts, losses, releases, pushed_at = row
-    return Claim(
-        envelope=Envelope(id=name, queue=queue, body=body, delay=delay),
-        token=token,
-        attempts=attempts,
-        losses=losses,
-        releases=releases,
-        pushed_at=_instant(pushed_at),
-    )
-
-
-def _failed_job(row: tuple[Any, ...]) -> FailedJob:
-    name, queue, body, delay, attempts, losses, releases, pushed_at, failed_at, error = row
-    return FailedJob(
-        envelope=Envelope(id=name, queue=queue, body=body, delay=delay),
-        attempts=attempts,
-        losses=losses,
-        releases=releases,
-        pushed_at=_instant(pushed_at),
-        failed_at=_instant(failed_at),
-        error=error,
-    )
 
 
 class _File:
@@ -573,18 +516,15 @@ class _File:
             wanted = "WAL" if found == "wal" or (is_empty and self._wal_is_safe) else _ROLLBACK
         if wanted == "WAL" and not self._wal_is_safe:
             raise self._unsafe_wal(what="a file in WAL mode")
-        self._wait_for_lock(lambda: _value(db, f"journal_mode = {wanted}"))
-
-    def _wait_for_lock(self, statement: Callable[[], object]) -> None:
-        """Repeat a statement for whose lock SQLite does not wait by itself."""
         end = time.monotonic() + SQLITE_BUSY_TIMEOUT
         while True:
             try:
-                statement()
+                _value(db, f"journal_mode = {wanted}")
             except self._driver.OperationalError as error:
+                # To leave or enter WAL takes a lock that SQLite itself does not wait for.
                 if "locked" not in str(error) or time.monotonic() > end:
                     raise
-                time.sleep(_RETRY_DELAY)
+                time.sleep(SQLITE_RETRY_DELAY)
             else:
                 return
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 
-import click
 from attrs import frozen
 
 from eventbus.bus import EventBus
-from eventbus.console.exits import say
+from eventbus.console.exits import misused, say
 from eventbus.errors import ApplicationNotFound
 from eventbus.locate import configured_application, find_bus
 
@@ -30,7 +29,7 @@ class Application:
     name: str | None = None
 
     @contextlib.contextmanager
-    def bus(self, *, scanned: bool = False) -> Iterator[EventBus]:
+    def bus(self, *, scanned: bool = False) -> Generator[EventBus]:
         """
         Give the bus, and close it.
 
@@ -45,9 +44,7 @@ class Application:
         """
         named = self.name or configured_application()
         if named is None:
-            raise click.UsageError(
-                "which application? Write eventbus --app shop.app:bus, or set EVENTBUS_APP"
-            )
+            misused("which application? Write eventbus --app shop.app:bus, or set EVENTBUS_APP")
         with _loading():
             try:
                 bus = find_bus(named)
@@ -62,7 +59,7 @@ class Application:
 
 
 @contextlib.contextmanager
-def _loading() -> Iterator[None]:
+def _loading() -> Generator[None]:
     """Keep what modules print while they are imported out of the data, and warnings on one line."""
     with (
         contextlib.redirect_stdout(sys.stderr),

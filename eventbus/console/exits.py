@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import NoReturn
 
 import click
 
 from eventbus.console.text import one_line
 from eventbus.errors import BackendError, EventBusError, FailedJobNotFound, UnsupportedOption
 
-__all__ = ["ExitCode", "code_of", "say"]
+__all__ = ["ExitCode", "code_of", "misused", "say"]
 
 
 class ExitCode(IntEnum):
@@ -38,6 +39,11 @@ def code_of(error: EventBusError) -> ExitCode:
             return ExitCode.BACKEND
         case _:
             return ExitCode.APPLICATION
+
+
+def misused(message: str) -> NoReturn:
+    """End the running command with `ExitCode.USAGE`."""
+    click.get_current_context().fail(message)
 
 
 def say(message: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +13,7 @@ import click
 
 from eventbus.bus import EventBus
 from eventbus.console.application import Application
-from eventbus.console.exits import ExitCode, say
+from eventbus.console.exits import ExitCode, misused, say
 from eventbus.console.text import aligned, one_line, print_json
 from eventbus.dispatch.discovery import Discovery
 from eventbus.dispatch.listeners import Listener, load
@@ -51,9 +52,7 @@ def list_(application: Application, part: str | None, *, skipped: bool, as_json:
                         }
                         for event in events
                     ],
-                    "skipped": [
-                        {"what": one.what, "reason": one.reason} for one in found.skipped
-                    ],
+                    "skipped": [{"what": one.what, "reason": one.reason} for one in found.skipped],
                 }
             )
             return ExitCode.DONE
@@ -122,10 +121,9 @@ def _queued(bus: EventBus, listener: Listener) -> dict[str, Any] | None:
     connection = options.connection or bus.connections.default
     queue = options.queue
     if queue is None:
-        try:
+        # A connection that cannot be is told by dispatch and worker; who listens is true without it.
+        with suppress(ConfigurationError):
             queue = bus.connections.default_queue(connection)
-        except ConfigurationError:
-            pass  # the worker and the dispatch will say so; who listens is true without it
     return {"connection": connection, "queue": queue, "hooks": hooks}
 
 
@@ -201,7 +199,7 @@ def why(application: Application, event: str, *, as_json: bool) -> ExitCode:
         try:
             matches = bus.why(found)
         except ListenError as error:
-            raise click.UsageError(error.reason) from error
+            misused(error.reason)
         rows = [
             {
                 **_facts(bus, one.listener),
@@ -226,9 +224,10 @@ def why(application: Application, event: str, *, as_json: bool) -> ExitCode:
 def _print_why(running: list[dict[str, Any]], resting: list[dict[str, Any]]) -> None:
     if running:
         numbered = [
-            [str(number), one["matched"], *_cells(one)] for number, one in enumerate(running, start=1)
+            [str(number), one["matched"], *_cells(one)]
+            for number, one in enumerate(running, start=1)
         ]
-        for line in aligned([("", "MATCH", *_COLUMNS), *numbered]):
+        for line in aligned([("#", "MATCH", *_COLUMNS), *numbered]):
             click.echo(f"  {line}")
     if resting:
         click.echo("does not run")
@@ -246,7 +245,7 @@ def _resolved(bus: EventBus, event: str) -> type | str:
         full = [one for one in classes if event == one.__qualname__]
     if len(full) > 1:
         named = ", ".join(sorted(str(_class_name(one)) for one in full))
-        raise click.UsageError(f"{len(full)} classes are called {event!r}: {named}")
+        misused(f"{len(full)} classes are called {event!r}: {named}")
     return full[0] if full else _imported(event)
 
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 
-__all__ = ["aligned", "indented", "instant", "json_lines", "one_line", "print_json"]
+__all__ = ["aligned", "cut", "indented", "instant", "json_lines", "one_line", "print_json"]
 
-_GAP = "  "
+_GAP: Final = "  "
+#: Characters of a cell. Stored names may be as long as a document; a table of them is no table.
+_LONGEST: Final = 120
 
 
 def one_line(text: object) -> str:
@@ -30,6 +32,11 @@ def one_line(text: object) -> str:
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in str(text))
 
 
+def cut(text: str) -> str:
+    """Return `text` short enough for a column."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
 def indented(text: str) -> list[str]:
     """Return the lines of `text`, each made safe and indented: none can pass for one of ours."""
     return [f"{_GAP}{one_line(line)}".rstrip() for line in text.rstrip("\n").split("\n")]
@@ -37,10 +44,7 @@ def indented(text: str) -> list[str]:
 
 def json_lines(data: bytes) -> list[str]:
     """Return the lines of a JSON document for a reader's eyes; it is still the same JSON."""
-    import msgspec
-
-    # Bytes that are no UTF-8 are no JSON either, and were refused before they came here.
-    text = msgspec.json.format(data, indent=2).decode("utf-8")
+    text = json.dumps(json.loads(data), indent=2, ensure_ascii=False)
     return [_GAP + "".join(map(_json_escaped, line)) for line in text.split("\n")]
 
 

@@ -8,16 +8,18 @@ A checker must know `TypeForm`, so that an ABC can be an event: mypy 1.19 or new
 
 What checkers cannot tell:
 
+- mypy, in versions up to 2.0 at least, does not infer the type of a mapping that mixes functions
+  with import strings, or a list with another list, in `EventBus(listen={...})`. mypy 2.4 does.
 - `bus.listen(OrderShipped, Ledger)` is rejected where `Ledger` has only a `handle_shipped`: which
   method fits is looked up when the program runs. Write `(Ledger, "handle_shipped")`.
 - Bare `@listens` above a class without `handle` or `__call__`: a listener or an event? Write
   `@listens()`.
 - `bus.listen([OrderShipped, OrderReturned], lambda event: ...)`: mypy does not carry the classes of
-  a list into a lambda. Write a function. A lambda cannot ask for more than the event either: it
-  has no hints.
+  a list into a lambda. Write a function, or `OrderShipped | OrderReturned`. A lambda cannot ask for
+  more than the event either: it has no hints.
 - A list that mixes classes with names is rejected. Write two calls.
-- A union of classes, `list[int]`, a class without handlers and the text of an import string or of
-  a `(Class, "method")` are accepted, and refused at registration.
+- `list[int]`, a union in `@listens(...)`, a class without handlers and a wrong name in an import
+  string or in a `(Class, "method")` are accepted, and refused when the program runs.
 """
 
 from __future__ import annotations

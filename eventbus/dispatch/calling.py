@@ -120,7 +120,7 @@ class Dispatcher:
     def __init__(self, *, resolver: Resolver, collect: bool) -> None:
         self._resolver = resolver
         self._collect = collect
-        self._registry = Registry(self._reset)
+        self._registry = Registry(self._changed)
         self._held = Held()
         self._here: ContextVar[Diversion | None] = ContextVar("eventbus_here", default=None)
         self._runners = Runners()
@@ -130,7 +130,11 @@ class Dispatcher:
         self._diversions = 0
         self._fake: Fake | None = None
         with self._registry.lock:
-            self._reset()
+            self._changed()
+
+    def _changed(self) -> None:
+        """Notice a change of the listeners. Called with the registry's lock held."""
+        self._reset()
 
     def _reset(self) -> None:
         """Forget what was compiled. Called with the registry's lock held."""
@@ -464,13 +468,13 @@ class Dispatcher:
 
     def _raised(self, run: Run, who: str, error: BaseException) -> bool:
         """Keep what a listener raised; tell whether it ends the dispatch."""
+        run.log.append(f"{who} raised {type(error).__name__}")
         if isinstance(error, Exception):
             note(error, run.plan.name, who)
             if self._collect:
                 run.failures.append((who, error))
                 return False
         run.error = error
-        run.log.append(f"{who} raised {type(error).__name__}")
         return True
 
     def _has_chance(self, listener: Listener, run: Run) -> bool:

@@ -89,9 +89,9 @@ def scan(packages: Iterable[tuple[str, int]], *, bus_type: type) -> Discovery:
         for module in sorted(_modules(package), key=lambda one: one.__name__):
             if getattr(module.__spec__, "_initializing", False):
                 found.unfinished = True
-                continue
-            found.modules.append(module.__name__)
-            _Reader(module, place, bus_type, found).read()
+            elif module.__name__ not in found.modules:
+                found.modules.append(module.__name__)
+                _Reader(module, place, bus_type, found).read()
     return found
 
 
@@ -102,23 +102,31 @@ def _modules(package: str) -> Iterator[types.ModuleType]:
         yield _imported(name, package)
 
 
-def _below(package: str, paths: Iterable[str]) -> Iterator[str]:
+def _below(
+    package: str, paths: Iterable[str], above: frozenset[str] = frozenset()
+) -> Iterator[str]:
     """Yield the names of the modules of a package, those of namespace packages in it too."""
     paths = list(paths)
+    here = frozenset(os.path.realpath(path) for path in paths)
+    if here & above:
+        return  # a link back to a folder that it lies in has no end
     names = {one.name: one.ispkg for one in pkgutil.iter_modules(paths)}
     for path in paths:
         # pkgutil passes over folders without an __init__.py.
-        if os.path.isdir(path):
-            for entry in os.scandir(path):
-                if entry.is_dir() and entry.name.isidentifier() and _holds_python(entry.path):
-                    names.setdefault(entry.name, True)
+        _, folders, _ = next(os.walk(path), ("", [], []))
+        for name in folders:
+            if name not in names and _holds_python(os.path.join(path, name)):
+                names[name] = True
     for name in sorted(names):
-        if name in {"__main__", "__pycache__"}:
+        # What no import statement can name is a script, and is not to be run by looking at it.
+        if not name.isidentifier() or name in {"__main__", "__pycache__"}:
             continue
         full = f"{package}.{name}"
         yield full
         if names[name]:
-            yield from _below(full, getattr(_imported(full, package), "__path__", ()))
+            yield from _below(
+                full, getattr(_imported(full, package), "__path__", ()), above | here
+            )
 
 
 def _holds_python(path: str) -> bool:
@@ -157,54 +165,51 @@ class _Reader:
         self.found = found
 
     def read(self) -> None:
-        for name, thing in list(vars(self.module).items()):
-            if inspect.isclass(thing):
-                self._class(name, thing)
+        seen: set[int] = set()
+        # What has a public name is public, whatever private name it has besides.
+        for name, thing in sorted(vars(self.module).items(), key=lambda one: one[0].startswith("_")):
+            if id(thing) in seen:
+                continue
+            seen.add(id(thing))
+            # Not isinstance: what stands for another object, a lazy one say, would have to make it.
+            if issubclass(type(thing), type):
+                self._class(thing)
             elif marks(thing) and callable(thing):
                 self._function(name, thing)
 
-    def _class(self, name: str, cls: type) -> None:
-        handlers = handlers_of(cls)
-        if cls.__module__ != self.module.__name__:
-            if handlers:
-                self._skip(cls, f"imported from {cls.__module__}; found there if that is scanned")
+    def _class(self, cls: type) -> None:
+        methods = _methods(cls)
+        imported = cls.__module__ != self.module.__name__
+        function = _static(cls, "subscribe")
+        subscribes = not imported and inspect.isfunction(function)
+        if not (methods or marks(cls) or subscribes):
             return
-        if (
-            cls.__qualname__ != name
-            and "." not in cls.__qualname__
-            and hasattr(self.module, cls.__qualname__)
-        ):
-            return  # a second name of the same class
-        reason = _refusal(cls)
-        marked = marks(cls) or any(marks(one) for one in vars(cls).values())
+        reason = _elsewhere(cls) if imported else _refusal(cls)
         if reason:
-            if handlers or marked:
-                self._skip(cls, reason)
-            return
-        if self._subscribes(cls):
+            self._skip(cls, reason)
+        elif subscribes and self._takes_bus(cls, function):
             self.found.subscribers.append(cls)
-            return
-        for mark in marks(cls) or (Mark(),):
-            self._handlers(cls, handlers, mark)
+        else:
+            for mark in marks(cls) or (Mark(),):
+                self._methods(cls, methods, mark)
 
-    def _handlers(self, cls: type, handlers: tuple[str, ...], mark: Mark) -> None:
-        methods = dict.fromkeys(handlers)
-        methods.update(
-            (name, None) for name, value in vars(cls).items() if marks(_function_of(value))
-        )
+    def _methods(self, cls: type, methods: tuple[str, ...], mark: Mark) -> None:
+        for event in mark.events:
+            self._register(target_of(cls, event), event, mark)
         if mark.events:
-            for event in mark.events:
-                self._register(target_of(cls, event), event, mark)
             return
-        for method in methods:
+        for method in methods or (("__call__",) if marks(cls) else ()):
             target = target_of((cls, method))
-            static = _function_of(inspect.getattr_static(cls, method))
+            static = _function_of(_static(cls, method))
             for own in marks(static) or (mark,):
-                for event in own.events or self._hinted(target):
+                for event in own.events or self._hinted(target, must=own is not mark):
                     self._register(target, event, own)
 
     def _function(self, name: str, function: Any) -> None:
-        if getattr(function, "__module__", None) != self.module.__name__:
+        # An object without a module of its own answers with that of its class.
+        is_own = inspect.isroutine(function) or "__module__" in function.__dict__
+        if is_own and function.__module__ != self.module.__name__:
+            self._skip(function, _elsewhere(function))
             return
         if name.startswith("_"):
             self._skip(function, "its name is private")
@@ -215,29 +220,48 @@ class _Reader:
                 self._register(target, event, mark)
 
     def _hinted(self, target: Target, *, must: bool = False) -> tuple[type, ...]:
+        """Return what a target's hint says; nothing, and perhaps a warning, if it says nothing."""
         try:
             return target.hears()
         except UnusableHint as problem:
-            if problem.unresolved:
-                raise DiscoveryError(
-                    module=self.module.__name__,
-                    reason=f"{target.name} cannot be read: {problem.reason}",
-                    remedy="Import it at run time: a hint under TYPE_CHECKING registers nothing",
-                ) from problem
-            if must or problem.reason.endswith(_UNHINTED):
-                example = target.method or target.name.rpartition(":")[2]
-                where = "self, " if target.owner else ""
-                warnings.warn(
-                    f"{target.name} listens to nothing: {problem.reason}."
-                    f" Write `def {example}({where}event: OrderShipped)`",
-                    DiscoveryWarning,
-                    stacklevel=2,
-                )
+            if problem.missing:
+                raise self._unreadable(target.name, problem) from problem
+            # Where a method is inherited from, it is somebody else's: or it is warned about there.
+            here = target.owner is None or target.method in vars(target.owner)
+            if must or (problem.unhinted and here):
+                self._warn(target, problem.reason)
             self.found.skipped.append(Skipped(target.name, problem.reason))
             return ()
 
+    def _unreadable(self, name: str, problem: UnusableHint) -> DiscoveryError:
+        return DiscoveryError(
+            module=self.module.__name__,
+            reason=f"{name} cannot be read: {problem.reason}",
+            remedy="Import it at run time: a hint under TYPE_CHECKING registers nothing",
+        )
+
+    def _warn(self, target: Target, reason: str) -> None:
+        example = target.method or target.name.rpartition(":")[2].rpartition(".")[2]
+        first = "self, " if target.owner else ""
+        file, line = target.location
+        warnings.warn_explicit(
+            f"{target.name} listens to nothing: {reason}."
+            f" Write `def {example}({first}event: OrderShipped)`",
+            DiscoveryWarning,
+            filename=file,
+            lineno=line,
+            module=self.module.__name__,
+            registry=vars(self.module).setdefault("__warningregistry__", {}),
+        )
+
     def _register(self, target: Target, event: type | str, mark: Mark) -> None:
-        check(target, listenable(event))
+        try:
+            event = listenable(event)
+        except ListenError as error:
+            raise ListenError(
+                listener=target.name, reason=error.reason, remedy=error.remedy
+            ) from error
+        check(target, event)
         self.found.listeners.append(
             Listener(
                 event=event,
@@ -250,16 +274,16 @@ class _Reader:
             )
         )
 
-    def _subscribes(self, cls: type) -> bool:
-        function = inspect.getattr_static(cls, "subscribe", None)
-        if not inspect.isfunction(function):
-            return False
+    def _takes_bus(self, cls: type, function: Any) -> bool:
         names = list(inspect.signature(function).parameters)[1:2]
+        buses = self.bus_type.__mro__[:-1]
         try:
             hint = hint_of(function, names[0], owner=cls) if names else NO_HINT
-        except UnusableHint:
-            return False
-        if inspect.isclass(hint) and issubclass(self.bus_type, hint) and hint is not object:
+        except UnusableHint as problem:
+            if any(one.__name__ in problem.reason for one in buses):
+                raise self._unreadable(f"{describe(cls)}.subscribe", problem) from problem
+            hint = NO_HINT
+        if hint in buses:
             return True
         self._skip(cls, "its `subscribe` does not take an EventBus, by its hint")
         return False
@@ -268,11 +292,26 @@ class _Reader:
         self.found.skipped.append(Skipped(describe(thing), reason))
 
 
-_UNHINTED = "has no hint"
-
-
 def _function_of(value: Any) -> Any:
     return value.__func__ if isinstance(value, staticmethod | classmethod) else value
+
+
+def _methods(cls: type) -> tuple[str, ...]:
+    """Return the names of the `handle*` methods of a class, and of those marked with `@listens`."""
+    names = dict.fromkeys(handlers_of(cls))
+    for parent in cls.__mro__:
+        for name, value in vars(parent).items():
+            if marks(_function_of(value)) and marks(_function_of(_static(cls, name))):
+                names.setdefault(name)
+    return tuple(names)
+
+
+def _static(cls: type, name: str) -> Any:
+    return inspect.getattr_static(cls, name, None)
+
+
+def _elsewhere(thing: Any) -> str:
+    return f"imported from {thing.__module__}; found there if that is scanned"
 
 
 def _refusal(cls: type) -> str:

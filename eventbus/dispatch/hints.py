@@ -225,11 +225,12 @@ def _filled(hint: Any, owner: type, maker: type) -> Any:
     """Put what `owner`, a subclass of the generic `maker`, says in the place of type variables."""
     if not getattr(maker, "__parameters__", ()):
         return hint
-    if hint in getattr(owner, "__parameters__", ()):
+    found = _replaced(hint, _arguments(owner, maker, {}))
+    if found in getattr(owner, "__parameters__", ()):
         raise UnusableHint(
-            reason=f"its hint is the type variable {hint}, for a subclass to fill in"
+            reason=f"its hint is the type variable {found}, for a subclass to fill in"
         )
-    return _replaced(hint, _arguments(owner, maker, {}))
+    return found
 
 
 def _arguments(cls: type, maker: type, given: dict[Any, Any]) -> dict[Any, Any]:
@@ -255,7 +256,7 @@ def _replaced(hint: Any, given: dict[Any, Any]) -> Any:
     variables = () if isinstance(hint, type) else getattr(hint, "__parameters__", ())
     if not given.keys() & set(variables):
         return hint
-    return hint[tuple(given.get(one, one) for one in variables)]
+    return hint[tuple(given.get(one, one) for one in variables)]  # pyright: ignore[reportIndexIssue] -- it has parameters
 
 
 def event_classes(hint: Any) -> tuple[type, ...]:

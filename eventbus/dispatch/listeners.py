@@ -524,10 +524,11 @@ def check(target: Target, event: type | str) -> None:
             remedy="Return what it has to say, without `yield`",
         )
     found = target.parameters
-    if found is None or (event_is := calling(event)) == "payload":
+    if found is None:
         return
-    wanted = 2 if event_is == "wildcard" else 1
     given = [one for one in found if one.positional]
+    # How long a name's payload is shows when it is dispatched.
+    wanted = {"event": 1, "wildcard": 2, "payload": 0}[calling(event)]
     if sum(wanted if one.variadic else 1 for one in given) < wanted:
         raise ListenError(
             listener=target.name,

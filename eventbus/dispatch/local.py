@@ -97,7 +97,7 @@ class LocalBus(Dispatcher):
         self._packages += [(one, self._registry.next_order()) for one in packages]
         self._prepared = False
         with self._registry.lock:
-            self._reset()
+            self._changed()
 
     # Registering.
 
@@ -556,8 +556,7 @@ def _by_hints(listener: Any) -> list[tuple[type | str, Target]]:
     """Return (event, target) for what the hints of a listener say."""
     if isinstance(listener, str):
         return _by_hints(load(listener))
-    made = inspect.isclass(listener) or inspect.isroutine(listener)
-    names = handlers_of(listener if made else type(listener))
+    names = handlers_of(listener if inspect.isclass(listener) else type(listener))
     targets = [target_of((listener, name)) for name in names] or [target_of(listener)]
     pairs: list[tuple[type | str, Target]] = []
     for target in targets:

@@ -7,7 +7,7 @@ from typing import Self
 
 from attrs import define, field, frozen
 
-from eventbus.errors import JobFailedByHand, UnsupportedOption
+from eventbus.errors import InvalidOption, JobFailedByHand, UnsupportedOption
 from eventbus.queue.options import seconds
 
 __all__ = ["Attempt", "Deleted", "FailedByHand", "InteractsWithQueue", "Released"]
@@ -78,9 +78,18 @@ class Attempt:
         self._settle(Released(seconds(delay, option="delay", where=f"release of {self.name}")))
 
     def fail(self, error: BaseException | str = "no reason was given") -> None:
-        """Fail the job for good, without another try."""
+        """
+        Fail the job for good, without another try.
+
+        Raises:
+            InvalidOption: `error` is neither an exception nor a text.
+        """
         if isinstance(error, str):
             error = JobFailedByHand(listener=self.name, reason=error)
+        if not isinstance(error, BaseException):
+            raise InvalidOption(
+                option="error", value=error, expected="an exception, or a text", where=self.name
+            )
         self._settle(FailedByHand(error))
 
     def _settle(self, how: Deleted | Released | FailedByHand) -> None:

@@ -108,7 +108,8 @@ class Catalogue:
     def _add_class(self, cls: type, homes: set[str]) -> None:
         if cls is not object:
             self.types.add(cls)
-        for child in type.__subclasses__(cls):
+        children: list[type] = type.__subclasses__(cls)
+        for child in children:
             if child.__module__ in homes:
                 self._add_class(child, homes)
 
@@ -140,7 +141,7 @@ class Catalogue:
             entry.check_hears(event, name)
             return name, (event,)
         hints = None if document.options.get("wildcard") else entry.payload_hints()
-        payload = decode_payload(document.data, hints, envelope=document.id)
+        payload = decode_payload(document.data, hints, event=name, envelope=document.id)
         entry.check_hears(name, name)
         return name, payload
 

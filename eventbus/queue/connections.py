@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -41,13 +42,7 @@ class Connections:
     ) -> None:
         for name, url in urls.items():
             valid_name(name, option="connection")
-            if not isinstance(url, str) or "://" not in url:
-                raise InvalidOption(
-                    option="connections",
-                    value=url,
-                    expected='a URL such as "sqlite:///shop.db"',
-                    where=f"connection {name!r}",
-                )
+            _check_url(name, url)
         self.default = valid_name(default, option="default")
         self.clock = clock
         self._urls = dict(urls)
@@ -76,7 +71,7 @@ class Connections:
 
     def is_sync(self, name: str | None) -> bool:
         """Tell whether the jobs of a connection run at once, here."""
-        return self.stand_in is None and self._urls.get(self.checked(name), "").startswith(SYNC)
+        return self._url(self.checked(name)) == SYNC and self.stand_in is None
 
     def port(self, name: str | None = None) -> Port:
         """
@@ -98,18 +93,21 @@ class Connections:
     def default_queue(self, name: str | None) -> str:
         """Return the queue for what names none on this connection."""
         name = self.checked(name)
-        url = self._urls.get(name) or os.environ.get("EVENTBUS_URL")
         # The embedded file that nobody configured has no options, and a fake must not look for it.
-        return QUEUE if url is None or url.startswith(SYNC) else self._real(name).default_queue
+        return QUEUE if self._url(name) in (None, SYNC) else self._real(name).default_queue
+
+    def _url(self, name: str) -> str | None:
+        """Return the URL of a connection; None for the embedded file that nobody configured."""
+        return self._urls.get(name) or os.environ.get("EVENTBUS_URL")
 
     def _opened(self, name: str) -> Port:
         from eventbus.backends.port import Port
         from eventbus.backends.urls import default_url, open_backend
 
-        url = self._urls.get(name)
+        url = self._url(name)
         if url is None:
             url = default_url(Path(self._maker).parent if self._maker else Path.cwd())
-        if url.startswith(SYNC):
+        if url == SYNC:
             raise InvalidOption(
                 option="connection",
                 value=name,
@@ -123,5 +121,20 @@ class Connections:
         with self._lock:
             ports = list(self._ports.values())
             self._ports.clear()
-        for port in ports:
-            port.close()
+        # All of them, whatever closing one of them raises.
+        with ExitStack() as closing:
+            for port in ports:
+                closing.callback(port.close)
+
+
+def _check_url(name: str, url: object) -> None:
+    if isinstance(url, str) and "://" in url and (url == SYNC or not url.startswith(SYNC)):
+        return
+    from eventbus.backends.urls import redacted
+
+    raise InvalidOption(
+        option="connections",
+        value=redacted(url) if isinstance(url, str) else url,
+        expected='a URL such as "sqlite:///shop.db", or "sync://" alone',
+        where=f"connection {name!r}",
+    )

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from attrs import frozen
+from attrs import define, field, frozen
 
-from eventbus.dispatch.calling import Blocking, Run, Take, Walk
+from eventbus.backends.port import Port
+from eventbus.dispatch.calling import Run, Take
 from eventbus.dispatch.hints import is_async
 from eventbus.dispatch.listeners import Listener
-from eventbus.dispatch.names import event_name
+from eventbus.dispatch.waiting import Blocking, Walk
 from eventbus.queue.catalogue import Catalogue, is_wildcard
 from eventbus.queue.codec import Document, write
 from eventbus.queue.connections import Connections
@@ -93,7 +94,7 @@ class Enqueuer:
             hints = None
             if not is_wildcard(listener.event):
                 hints = self.catalogue.entry(options.name).payload_hints()
-            data = encode_payload(run.payload, hints)
+            data = encode_payload(run.payload, hints, event=event)
         return write(
             Document(
                 id=id,
@@ -121,15 +122,24 @@ class Enqueuer:
         by_connection: dict[str, list[Envelope]] = {}
         for one in taken:
             by_connection.setdefault(one.connection, []).append(one.envelope)
-        failed: Exception | None = None
+        failed: BaseException | None = None
         for name, envelopes in by_connection.items():
-            port = self._connections.port(name)
             try:
-                yield Blocking(lambda port=port, envelopes=envelopes: port.push(envelopes))
-            except Exception as error:  # noqa: BLE001 -- raised below, once the others are stored
-                failed = failed or error
+                yield _push(self._connections.port(name), envelopes)
+            except GeneratorExit:
+                raise
+            except BaseException as error:  # noqa: BLE001 -- raised below, once the others are stored
+                # A cancellation, too: what was reached is pushed whole, on every connection.
+                if failed is None:
+                    failed = error
+                else:
+                    failed.add_note(f"pushing to {name!r} raised {type(error).__name__}: {error}")
         if failed is not None:
             raise failed
+
+
+def _push(port: Port, envelopes: list[Envelope]) -> Blocking:
+    return Blocking(lambda: port.push(envelopes))
 
 
 @frozen(kw_only=True, eq=False)
@@ -146,21 +156,22 @@ class _Turn:
             return
         options, enqueuer = self.options, self.enqueuer
         where = self.listener.name
-        wanted = yield from self._asked(options.should_queue, run)
+        asking = _Asking(listener=self.listener, run=run)
+        wanted = yield from asking.ask(options.should_queue)
         if options.should_queue is not None and not wanted:
             run.log.append(f"{where} did not want it")
             return
-        via = yield from self._asked(options.via_connection, run)
+        via = yield from asking.ask(options.via_connection)
         connection, here = enqueuer.place(options.connection if via is None else via)
-        via = yield from self._asked(options.via_queue, run)
+        via = yield from asking.ask(options.via_queue)
         queue = enqueuer.queue(connection, options.queue if via is None else via, where)
-        delay = yield from self._asked(options.with_delay, run)
+        delay = yield from asking.ask(options.with_delay)
         delay = options.delay if delay is None else seconds(delay, option="with_delay", where=where)
-        id = new_id()
+        job = new_id()
         envelope = Envelope(
-            id=id,
+            id=job,
             queue=queue,
-            body=enqueuer.body(self.listener, options, run, id),
+            body=enqueuer.body(self.listener, options, run, job),
             delay=delay or 0.0,
         )
         if here and run.keep is None:
@@ -170,15 +181,31 @@ class _Turn:
         run.log.append(f"{where} queued in {queue} of {connection}")
         run.taken.append(Enqueued(connection=connection, envelope=envelope, name=options.name))
 
-    def _asked(self, hook: Callable[..., Any] | str | None, run: Run) -> Walk:
-        """Return what a hook says of this event; None where there is none."""
+
+@define(kw_only=True, eq=False)
+class _Asking:
+    """Asks the hooks of one listener about one event."""
+
+    listener: Listener
+    run: Run
+    #: Built for the first hook that is an instance method, and only for one.
+    _instance: object = field(init=False, default=None)
+
+    def ask(self, hook: Callable[..., Any] | str | None) -> Walk:
+        """Return what a hook says; None where there is none."""
         if hook is None:
             return None
-        if isinstance(hook, str):
+        call = (yield from self._method(hook)) if isinstance(hook, str) else hook
+        run = self.run
+        if is_wildcard(self.listener.event):
+            answer = call(run.plan.name, run.payload)
+        else:
+            answer = call(*run.payload)
+        return (yield answer) if is_async(call) else answer
+
+    def _method(self, name: str) -> Walk:
+        if self._instance is None:
             owner = self.listener.target.owner
-            assert owner is not None  # noqa: S101 -- only a class has hooks by name
-            hook = getattr((yield from run.scope.instance(owner)), hook)
-        name = run.plan.name if not run.typed else event_name(type(run.payload[0]))
-        wildcard = is_wildcard(self.listener.event)
-        answer = hook(name, run.payload) if wildcard else hook(*run.payload)
-        return (yield answer) if is_async(hook) else answer
+            assert owner is not None  # only a class has hooks by name
+            self._instance = yield from self.run.scope.instance(owner)
+        return getattr(self._instance, name)

@@ -7,20 +7,16 @@ exceptions of user code are caught in one place, `_call`.
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
-
-from attrs import define, field, frozen
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
 
 from eventbus.backends.base import Claim
 from eventbus.backends.port import Port
-from eventbus.defaults import ERROR_TEXT_LIMIT, MAX_LOST, PARK_DELAY, TIMEOUT, TRIES
-from eventbus.dispatch.calling import Blocking, Walk
+from eventbus.defaults import PARK_DELAY
 from eventbus.dispatch.hints import is_async
 from eventbus.dispatch.listeners import injected
 from eventbus.dispatch.resolver import Scope
+from eventbus.dispatch.waiting import Blocking, Effect, Walk
 from eventbus.errors import (
     JobInterrupted,
     JobLost,
@@ -32,6 +28,7 @@ from eventbus.queue.attempt import Attempt, Deleted, FailedByHand, InteractsWith
 from eventbus.queue.catalogue import Catalogue, Entry
 from eventbus.queue.codec import Document, read
 from eventbus.queue.envelope import Envelope
+from eventbus.queue.execution import Execution, Limits, NoLimits, Rules, error_text
 from eventbus.queue.lifecycle import (
     JobAttempted,
     JobExceptionOccurred,
@@ -45,76 +42,6 @@ from eventbus.queue.options import Method, seconds, whole_tries
 from eventbus.queue.retry import after_error, exhausted
 
 __all__ = ["Execution", "Executor", "Limits", "Rules", "error_text"]
-
-
-@frozen(kw_only=True)
-class Rules:
-    """What holds for jobs whose listeners do not say."""
-
-    tries: int = TRIES
-    backoff: float | tuple[float, ...] = 0.0
-    timeout: float = TIMEOUT
-    max_lost: int = MAX_LOST
-
-
-class Limits(Protocol):
-    """How a worker ends a run that takes too long; 0 seconds is no limit."""
-
-    def running(self, name: str, limit: float) -> AbstractContextManager[None]:
-        """Raise `ListenerTimeout` in the block, a sync listener, when `limit` seconds are over."""
-        ...
-
-    def waiting(self, name: str, limit: float, work: Awaitable[Any]) -> Awaitable[Any]:
-        """Return `work`, an async listener, cancelled with `ListenerTimeout` after `limit` s."""
-        ...
-
-
-class NoLimits:
-    """Lets every run take as long as it likes."""
-
-    def running(self, name: str, limit: float) -> AbstractContextManager[None]:
-        """Return a block without a limit."""
-        return nullcontext()
-
-    def waiting(self, name: str, limit: float, work: Awaitable[Any]) -> Awaitable[Any]:
-        """Return `work` as it is."""
-        return work
-
-
-@define(kw_only=True, eq=False)
-class Execution:
-    """One run of one job."""
-
-    envelope: Envelope
-    attempt: Attempt
-    #: None on a `sync://` connection, where nothing is stored and nothing is settled.
-    port: Port | None = None
-    claim: Claim | None = None
-    document: Document | None = None
-    entry: Entry | None = None
-    #: What the listener is called with.
-    arguments: tuple[Any, ...] = ()
-    wildcard: bool = False
-    #: The listener, once it is built; None for a function.
-    instance: object = None
-    tries: int = TRIES
-    error: BaseException | None = None
-    #: Its run began, and so a try is spent if it raises.
-    began: bool = False
-    outcome: Outcome = Outcome.SUCCEEDED
-    delay: float = 0.0
-    spend: bool = False
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What every event about the job says."""
-        return {
-            "id": self.envelope.id,
-            "name": self.attempt.name,
-            "connection": self.attempt.connection,
-            "queue": self.envelope.queue,
-            "attempt": self.attempt.number,
-        }
 
 
 class Executor:
@@ -155,6 +82,7 @@ class Executor:
             envelope=claim.envelope,
             claim=claim,
             port=port,
+            tries=self._rules.tries,
             attempt=Attempt(
                 id=claim.envelope.id,
                 name="",
@@ -178,9 +106,7 @@ class Executor:
         return execution
 
     def run_here(self, envelope: Envelope, connection: str) -> Walk:
-        """
-        Run a job that was never stored; its error is the caller's, and there is no second try.
-        """
+        """Run a job that was never stored; its error is the caller's, and there is no second try."""
         execution = Execution(
             envelope=envelope,
             attempt=Attempt(
@@ -220,39 +146,43 @@ class Executor:
             catalogue = self._catalogue()
             entry = execution.entry = catalogue.entry(document.name)
             execution.attempt.name = entry.options.name
+            execution.wildcard = bool(document.options.get("wildcard"))
             claim = execution.claim
             if claim is not None and claim.losses >= self._rules.max_lost:
                 raise JobLost(listener=document.name, losses=claim.losses)
-            execution.wildcard = bool(document.options.get("wildcard"))
             execution.arguments = _arguments(document, entry, catalogue)
-        except Exception as error:  # noqa: BLE001 -- decided about below
+        except BaseException as error:  # noqa: BLE001 -- decided about below; decoding runs constructors
             execution.error = error
 
     def _call(self, execution: Execution) -> Walk:
         """Build the listener and call it. The scope is closed before the job counts as done."""
-        entry = _known(execution)
         execution.began = True
         scope = self._scope({Attempt: execution.attempt})
-        try:
-            call = yield from self._built(execution, scope)
-            limit = self._allowed(execution)
-            extra = yield from scope.arguments(
-                entry.target.function, injected(entry.target, _form(execution)), entry.target.owner
-            )
-            if entry.target.is_async:
-                work = call(*execution.arguments, **extra)
-                yield self._limits.waiting(entry.options.name, limit, work)
-            else:
-                with self._limits.running(entry.options.name, limit):
-                    answer = call(*execution.arguments, **extra)
-                if entry.target.waits(answer):
-                    yield self._limits.waiting(entry.options.name, limit, answer)
-        except BaseException as error:  # noqa: BLE001 -- whatever it is, it is the job's
-            execution.error = error
-        try:
-            yield from scope.close(execution.error)
-        except BaseException as error:  # noqa: BLE001 -- a commit that fails fails the job
-            execution.error = execution.error or error
+        execution.error = yield from _caught(self._called(execution, scope), execution)
+        # A commit that fails fails the job.
+        problem = yield from _caught(scope.close(execution.error), execution)
+        execution.error = execution.error or problem
+
+    def _called(self, execution: Execution, scope: Scope) -> Walk:
+        entry, arguments = _known(execution), execution.arguments or ()
+        target, name = entry.target, entry.options.name
+        # Before it is built, where that can be: what its constructor raises is tried again, too.
+        if not isinstance(entry.options.tries, Method):
+            self._check_tries(execution)
+        call = yield from self._built(execution, scope)
+        if isinstance(entry.options.tries, Method):
+            self._check_tries(execution)
+        limit = _said(execution, "timeout", self._rules.timeout, arguments)
+        limit = seconds(limit, option="timeout", where=name)
+        extra = yield from scope.arguments(
+            target.function, injected(target, _form(execution)), target.owner
+        )
+        if target.is_async:
+            yield self._limits.waiting(name, limit, call(*arguments, **extra))
+            return
+        answer = self._limits.running(name, limit, lambda: call(*arguments, **extra))
+        if target.waits(answer):
+            yield self._limits.waiting(name, limit, answer)
 
     def _built(self, execution: Execution, scope: Scope) -> Walk:
         target = _known(execution).target
@@ -261,16 +191,14 @@ class Executor:
         execution.instance = yield from _listener(target.owner, execution, scope)
         return getattr(execution.instance, target.method)
 
-    def _allowed(self, execution: Execution) -> float:
-        """Read the tries and the time that this job has; refuse one that has no try left."""
-        where, arguments, claim = execution.attempt.name, execution.arguments, execution.claim
-        tries = _said(execution, "tries", self._rules.tries, arguments)
+    def _check_tries(self, execution: Execution) -> None:
+        """Read how often this job may be tried; refuse one that has no try left."""
+        where, claim = execution.attempt.name, execution.claim
+        tries = _said(execution, "tries", self._rules.tries, execution.arguments or ())
         execution.tries = whole_tries(tries, where=where)
         if claim is not None and exhausted(execution.tries, claim.attempts):
             execution.began = False
             raise TriesExhausted(listener=where, tries=execution.tries, attempts=claim.attempts)
-        timeout = _said(execution, "timeout", self._rules.timeout, arguments)
-        return seconds(timeout, option="timeout", where=where)
 
     def _decide(self, execution: Execution) -> None:
         """Decide what becomes of the job. What the listener settled itself holds."""
@@ -308,7 +236,7 @@ class Executor:
                 attempt=number,
                 error=error,
             )
-        except Exception as problem:  # noqa: BLE001 -- a backoff rule that raises must not lose the job
+        except BaseException as problem:  # noqa: BLE001 -- a rule that raises must not lose the job
             problem.__context__ = error
             execution.error = problem
             return
@@ -318,8 +246,8 @@ class Executor:
     def _settle(self, execution: Execution) -> Walk:
         """Tell the store, in one step."""
         port, claim = execution.port, execution.claim
-        assert port is not None  # noqa: S101 -- only run() settles
-        assert claim is not None  # noqa: S101
+        assert port is not None  # only run() settles
+        assert claim is not None
         call: Callable[[], None]
         if execution.outcome is Outcome.RELEASED:
             delay, spend = execution.delay, execution.spend
@@ -339,24 +267,11 @@ class Executor:
         """Call the listener's `failed`, on a fresh instance; what it raises changes nothing."""
         entry = execution.entry
         hook = entry.options.failed if entry is not None else None
-        if entry is None or hook is None or not execution.arguments:
+        if entry is None or hook is None:
             return
         scope = self._scope({Attempt: execution.attempt})
-        problem: BaseException | None = None
-        try:
-            if isinstance(hook, str):
-                owner = entry.target.owner
-                assert owner is not None  # noqa: S101 -- only a class has hooks by name
-                hook = getattr((yield from _listener(owner, execution, scope)), hook)
-            answer = hook(*execution.arguments, execution.error)
-            if is_async(hook):
-                yield answer
-        except BaseException as error:  # noqa: BLE001 -- logged below
-            problem = error
-        try:
-            yield from scope.close(problem)
-        except BaseException as error:  # noqa: BLE001 -- logged below
-            problem = problem or error
+        problem = yield from _caught(self._failed_called(hook, execution, scope), execution)
+        problem = (yield from _caught(scope.close(problem), execution)) or problem
         if problem is not None:
             _log().error(
                 "failed() of %s raised",
@@ -364,6 +279,23 @@ class Executor:
                 exc_info=problem,
                 extra={"job": execution.facts},
             )
+
+    def _failed_called(
+        self, hook: Callable[..., Any] | str, execution: Execution, scope: Scope
+    ) -> Walk:
+        entry, document = _known(execution), execution.document
+        if isinstance(execution.error, JobLost) and document is not None:
+            # Not before it is among the failed jobs: decoding may be what its workers died of.
+            execution.arguments = _arguments(document, entry, self._catalogue())
+        if execution.arguments is None:
+            return  # it cannot be decoded, which is why it failed
+        if isinstance(hook, str):
+            owner = entry.target.owner
+            assert owner is not None  # only a class has hooks by name
+            hook = getattr((yield from _listener(owner, execution, scope)), hook)
+        answer = hook(*execution.arguments, execution.error)
+        if is_async(hook):
+            yield answer
 
     def _tell_outcome(self, execution: Execution) -> Walk:
         facts, outcome, error = execution.facts, execution.outcome, execution.error
@@ -382,8 +314,21 @@ class Executor:
             yield from self._tell(one)
 
 
+def _caught(walk: Walk, execution: Execution) -> Generator[Effect, Any, BaseException | None]:
+    """Walk to the end, and return what was raised on the way: whatever it is, it is the job's."""
+    try:
+        yield from walk
+    except GeneratorExit as error:
+        if execution.claim is None:
+            raise  # the dispatch that runs it here was dropped: nothing may be waited for
+        return error
+    except BaseException as error:  # noqa: BLE001 -- decided about, or logged
+        return error
+    return None
+
+
 def _known(execution: Execution) -> Entry:
-    assert execution.entry is not None  # noqa: S101 -- _open found it, or set an error
+    assert execution.entry is not None  # _open found it, or set an error
     return execution.entry
 
 
@@ -416,25 +361,6 @@ def _said(execution: Execution, option: str, default: Any, arguments: tuple[Any,
     if value is None:
         return default
     return value(*arguments) if callable(value) else value
-
-
-def error_text(error: BaseException | None) -> str:
-    """
-    Return an error as text: type, message and traceback, without the values of variables.
-
-    Never longer than `ERROR_TEXT_LIMIT`, and never raising, whatever the error's own methods do.
-    """
-    if error is None:
-        return ""
-    try:
-        text = "".join(traceback.format_exception(error))
-    except Exception:  # noqa: BLE001 -- a __str__ that raises
-        text = f"{type(error).__module__}.{type(error).__qualname__} (it cannot be shown)"
-    if len(text) <= ERROR_TEXT_LIMIT:
-        return text
-    # The last lines name the error and the place; the first ones the way there.
-    half = ERROR_TEXT_LIMIT // 2 - 16
-    return f"{text[:half]}\n... (cut)\n{text[-half:]}"
 
 
 def _log() -> Any:

@@ -39,11 +39,12 @@ class FailedJob:
 
     @property
     def reason(self) -> str:
-        """The last line of the error: its type and message."""
+        """The error's type and the first line of its message."""
         lines = self.error.strip().splitlines()
-        # Notes follow the message in a traceback; the message is the last line that is not one.
-        found = [one for one in lines if one and not one.startswith((" ", "raised by listener"))]
-        return found[-1] if found else ""
+        # Behind the last traceback's frames, which are indented; then more of the message, and notes.
+        heads = [at for at, line in enumerate(lines) if line.startswith("Traceback (most recent")]
+        below = lines[heads[-1] + 1 :] if heads else lines
+        return next((one for one in below if one and not one.startswith(" ")), "")
 
 
 class FailedJobs:
@@ -63,11 +64,11 @@ class FailedJobs:
             return
         for name in self._connections.names():
             if not self._connections.is_sync(name):
-                yield self._connections.port(name)
+                port = self._connections.port(name)
+                if port.backend.capabilities.failed_jobs:
+                    yield port
 
-    def all(
-        self, *, connection: str | None = None, queue: str | None = None
-    ) -> list[FailedJob]:
+    def all(self, *, connection: str | None = None, queue: str | None = None) -> list[FailedJob]:
         """
         Return the failed jobs, the oldest failure first.
 
@@ -143,13 +144,18 @@ class FailedJobs:
         return gone
 
     def _each(
-        self, ids: Sequence[str], connection: str | None, act: Callable[[Port, Sequence[str]], list[str]]
+        self,
+        ids: Sequence[str],
+        connection: str | None,
+        act: Callable[[Port, Sequence[str]], list[str]],
     ) -> list[str]:
         done: list[str] = []
         for port in self._ports(connection):
             rest = [one for one in ids if one not in done]
-            if rest:
-                done += act(port, rest)
+            # The port refuses all of them for one that it does not have.
+            there = [one.envelope.id for one in port.failed(ids=rest)]
+            if there:
+                done += act(port, there)
         for one in ids:
             if one not in done:
                 raise self._missing(one, connection)

@@ -5,16 +5,25 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from numbers import Real
 from typing import Any, ClassVar, Final
 
 from attrs import fields, frozen
 
+from eventbus.defaults import DURATION_LIMIT
 from eventbus.dispatch.listeners import Listener
 from eventbus.errors import InvalidOption, ListenError, UnknownOption
 from eventbus.queue.envelope import valid_name
+from eventbus.queue.lifecycle import LIFECYCLE
 
-__all__ = ["Method", "QueueOptions", "ShouldQueue", "read_options", "seconds"]
+__all__ = [
+    "Method",
+    "QueueOptions",
+    "ShouldQueue",
+    "backoff_of",
+    "read_options",
+    "seconds",
+    "whole_tries",
+]
 
 #: A number of seconds, or a `timedelta`.
 Duration = float | timedelta
@@ -101,13 +110,18 @@ def seconds(value: Any, *, option: str, where: str = "") -> float:
     Return a duration in seconds.
 
     Raises:
-        InvalidOption: It is neither a number >= 0 nor a `timedelta`.
+        InvalidOption: It is neither a number from 0 to `DURATION_LIMIT` nor such a `timedelta`.
     """
     plain = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(plain, Real) and not isinstance(plain, bool) and 0 <= plain < float("inf"):
+    # What no store can keep is refused here, where it was said, not when it is to be stored.
+    number = isinstance(plain, int | float) and not isinstance(plain, bool)
+    if number and 0 <= plain <= DURATION_LIMIT:
         return float(plain)
     raise InvalidOption(
-        option=option, value=value, expected="seconds >= 0, or a timedelta", where=where
+        option=option,
+        value=value,
+        expected=f"0 to {DURATION_LIMIT:.0f} seconds, or a timedelta of as much",
+        where=where,
     )
 
 
@@ -141,14 +155,23 @@ def read_options(listener: Listener) -> QueueOptions | None:
     Raises:
         UnknownOption: `@listens` has an option that does not exist.
         InvalidOption: An option has a value that cannot be.
-        ListenError: It has queue options and no queue, or cannot be named in a store.
+        ListenError: It has queue options and no queue, cannot be named in a store, or listens to
+            what happens to jobs.
     """
     given = listener.options
     owner = listener.target.owner
     marked = owner is not None and issubclass(owner, ShouldQueue)
+    where = listener.name
+    if owner is None and isinstance(
+        getattr(listener.target.function, "__self__", None), ShouldQueue
+    ):
+        raise ListenError(
+            listener=where,
+            reason="it is an object of a queued class, and a worker builds its own",
+            remedy="Register the class; what its object holds belongs in `provide`",
+        )
     if not given and not marked:
         return None
-    where = listener.name
     for option in given:
         if option not in _KNOWN:
             raise UnknownOption(option=option, known=_KNOWN, where=where)
@@ -158,12 +181,18 @@ def read_options(listener: Listener) -> QueueOptions | None:
             reason=f"{', '.join(given)} is for queued listeners, and this one is not queued",
             remedy='Add queue=True, or queue="emails"',
         )
+    if isinstance(listener.event, type) and issubclass(listener.event, LIFECYCLE):
+        raise ListenError(
+            listener=where,
+            reason=f"a job about each {listener.event.__name__} would never end",
+            remedy="Listeners of what happens to jobs run where it happens: take its queue away",
+        )
     found = {option: _found(listener, option, given) for option in _KNOWN}
     if found["queue"] is True:
         found["queue"] = None
     return QueueOptions(
         name=_stored_name(listener, found["name"]),
-        aliases=tuple(found["aliases"] or ()),
+        aliases=_aliases(found["aliases"], where),
         connection=_optional(found["connection"], "connection", where),
         queue=_optional(found["queue"], "queue", where),
         delay=None
@@ -180,21 +209,44 @@ def read_options(listener: Listener) -> QueueOptions | None:
 
 def _found(listener: Listener, option: str, given: Mapping[str, Any]) -> Any:
     if option in given:
-        value = given[option]
-        if option in _HOOKS and not callable(value):
-            raise InvalidOption(
-                option=option, value=value, expected="callable", where=listener.name
-            )
-        return value
+        return _checked_hook(option, given[option], listener.name)
     owner = listener.target.owner
     if owner is None:
         return None
     static = inspect.getattr_static(owner, option, None)
-    if option in _HOOKS or option in ("tries", "backoff", "timeout"):
-        # An instance method needs an instance: its name stands for it until there is one.
-        if inspect.isfunction(static):
-            return option if option in _HOOKS else Method(option)
-    return getattr(owner, option, None) if static is not None else None
+    # An instance method needs an instance: its name stands for it until there is one.
+    if option in _HOOKS and inspect.isfunction(static):
+        return option
+    if option in ("tries", "backoff", "timeout") and inspect.isfunction(static):
+        return Method(option)
+    return None if static is None else _checked_hook(option, getattr(owner, option), listener.name)
+
+
+def _checked_hook(option: str, value: Any, where: str) -> Any:
+    if option in _HOOKS and value is not None and not callable(value):
+        raise InvalidOption(option=option, value=value, expected="callable", where=where)
+    return value
+
+
+def _aliases(value: Any, where: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise InvalidOption(
+            option="aliases", value=value, expected='names, such as ("shop:Old",)', where=where
+        )
+    return tuple(_checked_name(one, "aliases", where) for one in value)
+
+
+def _checked_name(value: Any, option: str, where: str) -> str:
+    if isinstance(value, str) and value.isprintable() and 0 < len(value) <= _LONGEST:
+        return str(value)
+    raise InvalidOption(
+        option=option,
+        value=value,
+        expected=f"1 to {_LONGEST} printable characters",
+        where=where,
+    )
 
 
 def _optional(value: Any, option: str, where: str) -> str | None:
@@ -208,17 +260,7 @@ def _value_or_rule(value: Any, read: Callable[[Any], Any]) -> Any:
 def _stored_name(listener: Listener, declared: Any) -> str:
     method = listener.target.method
     if declared is not None:
-        if (
-            not isinstance(declared, str)
-            or not declared.isprintable()
-            or not 0 < len(declared) <= 200
-        ):
-            raise InvalidOption(
-                option="name",
-                value=declared,
-                expected="1 to 200 printable characters",
-                where=listener.name,
-            )
+        declared = _checked_name(declared, "name", listener.name)
         # One class, several handlers: `handle` has the class's name, the others their own behind it.
         return declared if method in ("", "handle", "__call__") else f"{declared}.{method}"
     name = listener.target.name
@@ -229,6 +271,9 @@ def _stored_name(listener: Listener, declared: Any) -> str:
             )
     return name
 
+
+#: Characters of a stored name: what an event may declare, too.
+_LONGEST: Final = 200
 
 _UNNAMED: Final = (
     ("<locals>", 'Move it to its module, or name it: @listens(..., queue=True, name="send-mail")'),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -16,7 +16,7 @@ from eventbus.worker.loop import ExitCode, Worker
 __all__ = ["main"]
 
 
-class _Backoff(click.ParamType):
+class _Backoff(click.ParamType[tuple[float, ...]]):
     """`5`, or `1,5,30`: seconds before the second try, the third, and all that follow."""
 
     name = "seconds"
@@ -28,6 +28,9 @@ class _Backoff(click.ParamType):
             return tuple(float(one) for one in str(value).split(","))
         except ValueError:
             self.fail(f"expected seconds such as 5 or 1,5,30, got: {value!r}", param, ctx)
+
+
+_WHICH: Final = "which application? Write eventbus-worker shop.app:bus, or set EVENTBUS_APP"
 
 
 @click.command(context_settings={"auto_envvar_prefix": "EVENTBUS", "show_default": True})
@@ -50,7 +53,7 @@ class _Backoff(click.ParamType):
               help="Seconds that the running job has once the worker is to stop.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print warnings only.")
 @click.version_option(package_name="eventbus")
-def command(app: str | None, queue: str | None, quiet: bool, **options: Any) -> None:
+def command(app: str | None, queue: str | None, *, quiet: bool, **options: Any) -> None:
     """
     Run the queued listeners of MODULE:BUS, such as shop.app:bus.
 
@@ -65,9 +68,7 @@ def command(app: str | None, queue: str | None, quiet: bool, **options: Any) -> 
     try:
         named = app or configured_application()
         if named is None:
-            raise click.UsageError(
-                "which application? Write eventbus-worker shop.app:bus, or set EVENTBUS_APP"
-            )
+            raise click.UsageError(_WHICH)
         bus = find_bus(named)
         queues = tuple(one.strip() for one in queue.split(",")) if queue else ()
         try:

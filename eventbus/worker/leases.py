@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -50,7 +50,7 @@ class Leases:
         self._thread.join()
 
     @contextmanager
-    def holding(self, claim: Claim) -> Iterator[None]:
+    def holding(self, claim: Claim) -> Generator[None]:
         """Renew the lease of `claim` in this block."""
         with self._lock:
             self._held[claim.token] = claim
@@ -75,6 +75,4 @@ class Leases:
             with self._lock:
                 for claim in lost:
                     if self._held.pop(claim.token, None) is not None:
-                        _log.warning(
-                            "the lease of job %s was lost while it ran", claim.envelope.id
-                        )
+                        _log.warning("the lease of job %s was lost while it ran", claim.envelope.id)

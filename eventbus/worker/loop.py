@@ -12,8 +12,8 @@ from eventbus.backends.base import Claim
 from eventbus.backends.port import Port
 from eventbus.bus import EventBus
 from eventbus.defaults import GRACE, LEASE, SLEEP, STORE_BACKOFF_LIMIT, TIMEOUT, TRIES
-from eventbus.dispatch.calling import drive
-from eventbus.errors import BackendError
+from eventbus.dispatch.waiting import drive
+from eventbus.errors import BackendError, InvalidOption
 from eventbus.queue.envelope import valid_name
 from eventbus.queue.execute import Execution, Executor, Rules
 from eventbus.queue.lifecycle import WorkerStarting, WorkerStopping
@@ -100,8 +100,8 @@ class Worker:
             timeout=seconds(timeout, option="timeout", where="a worker"),
             backoff=backoff_of(backoff, where="a worker"),
         )
-        self.sleep = seconds(sleep, option="sleep", where="a worker")
-        self.lease = seconds(lease, option="lease", where="a worker")
+        self.sleep = _some(sleep, "sleep")
+        self.lease = _some(lease, "lease")
         self.signals = Signals(grace=seconds(grace, option="grace", where="a worker"))
         #: How many jobs it ran.
         self.processed = 0
@@ -151,12 +151,11 @@ class Worker:
             return ExitCode.INTERRUPTED
         return ExitCode.JOB_RAISED if self.once and self._raised else ExitCode.DONE
 
-    def _loop(
-        self, port: Port, queues: tuple[str, ...], executor: Executor, leases: Leases
-    ) -> str:
+    def _loop(self, port: Port, queues: tuple[str, ...], executor: Executor, leases: Leases) -> str:
         """Work until there is a reason to stop; return it."""
         away = 0
         while not self.signals.stopping:
+            claims: list[Claim] = []
             try:
                 claims = port.claim(queues, limit=1, lease=self.lease)
                 for claim in claims:
@@ -164,10 +163,14 @@ class Worker:
                 pause = 0.0 if claims else self._pause(port, queues)
                 away = 0
             except BackendError as error:
-                pause = float(min(2**away, STORE_BACKOFF_LIMIT))
+                pause = min(2.0**away, STORE_BACKOFF_LIMIT)
                 away += 1
                 _log.warning("the store is away, next try in %g s: %s", pause, error)
-                claims = []
+                if self.once and claims:
+                    self._raised = (
+                        True  # it ran, and will run again: that is not known to the store
+                    )
+                    return "once"
                 self.signals.wait(pause)
                 continue
             if self.once:
@@ -205,11 +208,20 @@ class Worker:
         )
 
 
+def _some(value: float | timedelta, option: str) -> float:
+    found = seconds(value, option=option, where="a worker")
+    if not found:
+        raise InvalidOption(
+            option=option, value=value, expected="more than 0 seconds", where="a worker"
+        )
+    return found
+
+
 def short(error: BaseException) -> str:
     """Return the type and the message of an error on one line, whatever its `__str__` does."""
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 -- a __str__ that raises
+    except BaseException:  # noqa: BLE001 -- a __str__ that raises
         text = "its message cannot be shown"
     return f"{type(error).__name__}: {text}"
 

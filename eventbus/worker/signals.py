@@ -14,8 +14,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any, Self
 
@@ -98,19 +97,25 @@ class Signals:
             self._wake()
 
     def _wake(self) -> None:
-        assert self._pipe is not None  # noqa: S101 -- handlers are installed with the pipe
+        assert self._pipe is not None  # handlers are installed with the pipe
         try:
             os.write(self._pipe[1], b"\0")
         except BlockingIOError:
             return  # full: it is readable, and that is all it says
 
-    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+    def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
         self.received += 1
         self._wake()
         if self._name:
             now = time.monotonic()
-            self._stop_at = min(self._stop_at, now + (self._grace if self.received == 1 else 0.0))
+            self._stop_at = min(self._stop_at, now + self._left())
             self._arm()
+
+    def _left(self) -> float:
+        """Return how long a running job has from now: the second signal ends it at once."""
+        if not self.received:
+            return math.inf
+        return self._grace if self.received == 1 else 0.0
 
     def _arm(self) -> None:
         due = min(self._timeout_at, self._stop_at)
@@ -120,7 +125,7 @@ class Signals:
             # Repeated: a listener may swallow what the first one raises.
             signal.setitimer(signal.ITIMER_REAL, max(due - time.monotonic(), 0.001), _AGAIN)
 
-    def _on_alarm(self, number: int, frame: FrameType | None) -> None:
+    def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
         if not self._name or time.monotonic() < min(self._timeout_at, self._stop_at):
             return
         if self._fired is None:
@@ -141,39 +146,46 @@ class Signals:
         self._limit = limit
         self._sync_run = sync_run
         self._timeout_at = time.monotonic() + limit if limit else math.inf
-        self._stop_at = math.inf if not self.received else time.monotonic() + self._grace
+        self._stop_at = time.monotonic() + self._left()
         self._name = name
         if self._pipe is not None:
             self._arm()
 
     def _end(self) -> None:
-        # First the name: from here on an alarm that is under way raises nothing.
         self._name = ""
         self._cancel = None
         if self._pipe is not None:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
-    @contextmanager
-    def running(self, name: str, limit: float) -> Iterator[None]:
-        """Raise `ListenerTimeout` or `JobInterrupted` in this block when its time is over."""
-        self._begin(name, limit, sync_run=True)
+    def running(self, name: str, limit: float, work: Callable[[], Any]) -> Any:
+        """Call `work`; `ListenerTimeout` or `JobInterrupted` ends it when its time is over."""
+        error: BaseException | None = None
+        answer: Any = None
         try:
-            yield
+            self._begin(name, limit, sync_run=True)
+            answer = work()
+        except BaseException as raised:  # noqa: BLE001 -- raised below
+            error = raised
         finally:
+            # Before any call, in which the alarm could still raise: from here on it does not.
+            self._name = ""
             self._end()
-        if self._fired is not None:
-            # It swallowed the alarm and went on: it did not end in time all the same.
-            raise self._fired
+        if self._fired is not None and self._fired is not error:
+            # It swallowed the alarm, or raised something of its own: it did not end in time.
+            raise self._fired from error
+        if error is not None:
+            raise error
+        return answer
 
     async def waiting(self, name: str, limit: float, work: Awaitable[Any]) -> Any:
         """Await `work`; cancel it when its time is over."""
-        task = asyncio.ensure_future(work)
+        task = asyncio.ensure_future(_ended(work))
         loop = asyncio.get_running_loop()
         self._begin(name, limit, sync_run=False)
         self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
         try:
             if self._pipe is None and limit:
-                return await self._waiting_without_alarm(task, name, limit)
+                await self._alarm(task, name, limit)
             await asyncio.wait({task})
         finally:
             self._end()
@@ -181,13 +193,28 @@ class Signals:
             if not task.cancelled():
                 task.exception()  # seen: what it ended with no longer counts
             raise self._fired
-        return task.result()
+        answer, leaving = task.result()
+        if leaving is not None:
+            raise leaving
+        return answer
 
-    async def _waiting_without_alarm(self, task: asyncio.Future[Any], name: str, limit: float) -> Any:
+    async def _alarm(self, task: asyncio.Future[Any], name: str, limit: float) -> None:
+        """Do without signals what the alarm does: end `task` when `limit` seconds are over."""
         done, _ = await asyncio.wait({task}, timeout=limit)
-        if done:
-            return task.result()
+        if not done:
+            self._fired = ListenerTimeout(listener=name, seconds=limit)
         while not task.done():
             task.cancel()
             await asyncio.wait({task}, timeout=_AGAIN)
-        raise ListenerTimeout(listener=name, seconds=limit)
+
+
+async def _ended(work: Awaitable[Any]) -> tuple[Any, BaseException | None]:
+    """
+    Return the answer of `work`, or what it raised to leave the program.
+
+    A task that raises these tears its loop down, and leaves who waits for it behind in it.
+    """
+    try:
+        return await work, None
+    except (SystemExit, KeyboardInterrupt) as leaving:
+        return None, leaving

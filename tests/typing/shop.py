@@ -40,5 +40,5 @@ class Mailer:
     def send(self) -> None: ...
 
 
-def heard(event: object) -> None:
+def heard(*what: object) -> None:
     """Named by import strings."""

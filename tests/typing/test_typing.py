@@ -98,13 +98,15 @@ def checked(request: pytest.FixtureRequest) -> tuple[str, dict[Line, str]]:
     return checker, {"mypy": mypy_errors, "pyright": pyright_errors}[checker]()
 
 
-def test_nothing_in_accepted_is_an_error(checked: tuple[str, dict[Line, str]]):
+def test_nothing_in_accepted_is_an_error(checked: tuple[str, dict[Line, str]]) -> None:
     _, errors = checked
 
     assert {at: message for at, message in errors.items() if at.file.startswith("accepted/")} == {}
 
 
-def test_exactly_the_marked_lines_of_rejected_are_errors(checked: tuple[str, dict[Line, str]]):
+def test_exactly_the_marked_lines_of_rejected_are_errors(
+    checked: tuple[str, dict[Line, str]],
+) -> None:
     checker, errors = checked
 
     found = {at: message for at, message in errors.items() if at.file.startswith("rejected/")}
@@ -115,12 +117,12 @@ def test_exactly_the_marked_lines_of_rejected_are_errors(checked: tuple[str, dic
 
 
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])
-def test_there_are_lines_to_reject(checker: str):
+def test_there_are_lines_to_reject(checker: str) -> None:
     assert len(marked(checker)) > 50
 
 
 @pytest.mark.parametrize("path", sorted(HERE.glob("accepted/*.py")), ids=lambda path: path.stem)
-def test_what_checkers_accept_also_runs(path: Path):
+def test_what_checkers_accept_also_runs(path: Path) -> None:
     done = run("-m", f"accepted.{path.stem}")
 
     assert done.returncode == 0, done.stderr

@@ -94,6 +94,8 @@ bus.listen([OrderShipped, OrderReturned], (Ledger, "handle"))
 bus.listen([OrderShipped, OrderReturned, OrderLost], three)
 bus.listen([OrderShipped, OrderReturned, OrderLost, OrderHeld], anything)
 bus.listen([OrderShipped, OrderReturned, OrderLost, OrderHeld], five)
+bus.listen(OrderShipped | OrderReturned, either)
+bus.listen(OrderShipped | OrderReturned, lambda event: event.order_id)
 
 bus.listen("order.shipped", exact)
 bus.listen("order.*", Ledger)

@@ -61,6 +61,7 @@ async def by_hint_options(event: OrderShipped) -> int:
 
 
 assert_type(function(event=OrderShipped(1), mailer=Mailer(), retries=1), int)
+assert_type(function.__name__, str)
 assert_type(wildcard(name="order.shipped", payload=()), int)
 assert_type(by_hint(event=OrderShipped(1), mailer=Mailer()), int)
 assert_type(by_hint_called(event=OrderShipped(1)), int)

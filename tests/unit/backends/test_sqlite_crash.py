@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import warnings
@@ -86,7 +85,7 @@ def kill_at_each_statement(folder, prepare, act):
         with closing(backend):
             clock.advance(LEASE)
             yield backend
-        with closing(sqlite3.connect(path)) as connection:
+        with closing(DRIVER.connect(path)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         if status == 0:
             assert statement > 5  # the kills were real
@@ -282,5 +281,5 @@ def test_processes_share_one_file_and_no_job_is_claimed_twice(tmp_path):
     assert [errors for _, errors in ends] == [""] * 4
     found = [line for lines, _ in ends for line in lines.splitlines()]
     assert len(found) == len(set(found)) == 400
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(DRIVER.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -21,6 +21,7 @@ from eventbus.errors import (
 )
 from eventbus.queue.envelope import Envelope
 
+#: Also for what others do to the file: in one process two SQLites do not see each other's locks.
 DRIVER = load_driver()
 JOB = Envelope(id="a", queue="jobs", body=b"{}")
 
@@ -49,7 +50,7 @@ def impatient(monkeypatch):
 @pytest.fixture
 def wal_file(path):
     """A file in WAL mode, as a newer SQLite leaves it; yields the connection that holds it open."""
-    holder = sqlite3.connect(path, isolation_level=None)
+    holder = DRIVER.connect(path, isolation_level=None)
     path.chmod(0o600)
     holder.execute("PRAGMA journal_mode = WAL")
     holder.execute("CREATE TABLE t (x)")
@@ -63,7 +64,7 @@ def mode(path):
 
 
 def journal(path):
-    connection = sqlite3.connect(path)
+    connection = DRIVER.connect(path)
     [(found,)] = connection.execute("PRAGMA journal_mode").fetchall()
     connection.close()
     return found
@@ -128,7 +129,7 @@ def test_a_file_in_wal_mode_is_refused_where_wal_is_not_safe(backend, wal_file):
 @unsafe_only
 def test_a_file_that_is_switched_to_wal_under_a_running_process_is_refused(backend, path):
     backend.push([JOB])
-    other = sqlite3.connect(path, isolation_level=None)
+    other = DRIVER.connect(path, isolation_level=None)
     other.execute("PRAGMA journal_mode = WAL")
 
     with pytest.raises(MissingDependency, match="switched to WAL"):
@@ -303,6 +304,21 @@ def test_the_file_says_that_it_is_ours(backend, path):
         assert db.execute("PRAGMA user_version").fetchall() == [(1,)]
 
 
+def test_who_is_second_to_make_the_file_takes_the_schema_of_the_first(backend, path, monkeypatch):
+    class Slow(DRIVER.Connection):
+        def execute(self, sql, *args):
+            if sql == "BEGIN IMMEDIATE":
+                monkeypatch.undo()
+                first = SqliteBackend(path)
+                first.push([JOB])
+                first.close()
+            return super().execute(sql, *args)
+
+    monkeypatch.setattr(DRIVER, "connect", partial(DRIVER.connect, factory=Slow))
+
+    assert backend.size("jobs").ready == 1
+
+
 @pytest.mark.parametrize(
     "statements, found",
     [
@@ -315,7 +331,7 @@ def test_the_file_says_that_it_is_ours(backend, path):
 )
 def test_a_file_that_another_wrote_is_left_alone(backend, path, statements, found):
     path.touch(0o600)
-    connection = sqlite3.connect(path)
+    connection = DRIVER.connect(path)
     for statement in statements:
         connection.execute(statement)
     connection.close()
@@ -383,7 +399,7 @@ def test_an_error_of_the_system_is_translated(backend, path):
 
 def test_an_error_of_sqlite_is_translated_and_undoes_what_had_begun(backend, path):
     backend.push([JOB])
-    other = sqlite3.connect(path, isolation_level=None)
+    other = DRIVER.connect(path, isolation_level=None)
     other.execute("ALTER TABLE failed RENAME TO hidden")
     [claim] = backend.claim(["jobs"], limit=1, lease=60)
 
@@ -400,7 +416,7 @@ def test_an_error_of_sqlite_is_translated_and_undoes_what_had_begun(backend, pat
 def test_a_writer_that_does_not_end_makes_the_store_unavailable(backend, path, impatient):
     backend.push([JOB])
     backend.close()
-    other = sqlite3.connect(path, isolation_level=None)
+    other = DRIVER.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
     with pytest.raises(BackendUnavailable, match="locked"):

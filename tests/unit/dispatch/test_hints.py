@@ -250,8 +250,8 @@ def test_a_class_of_events_may_stand_in_the_body_of_the_listener():
 
 
 def test_a_callable_that_does_not_tell_has_no_parameters():
-    assert parameters(dict.update) is not None or parameters(dict.update) is None
-    assert parameters(type("Mute", (), {"__signature__": "none"})()) is None
+    assert parameters(dict.update) is None
+    assert target_of({}.update).parameters is None
 
 
 def test_what_has_no_annotations_has_no_hint():
@@ -374,9 +374,7 @@ def test_an_argument_may_be_a_string():
 @pytest.mark.parametrize("cls", [Base, Middle, SameName], ids=lambda one: one.__name__)
 def test_what_is_still_generic_waits_for_a_subclass(cls):
     """D7: a base that is filled in by its subclasses is no listener of its own."""
-    expected = "for a subclass to fill in" if cls is not Middle else "type variable ~F"
-
-    assert expected in reason(method(cls))
+    assert "for a subclass to fill in" in reason(method(cls))
 
 
 def test_an_argument_left_out_is_the_bound():

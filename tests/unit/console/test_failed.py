@@ -1,0 +1,317 @@
+"""`eventbus failed`, `retry`, `forget`, `flush`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from eventbus.backends.port import Port
+from eventbus.backends.sqlite import SqliteBackend
+
+A, B, C = "a" * 32, "a" * 8 + "b" * 24, "c" * 32
+
+
+@pytest.fixture
+def three(fail, clock):
+    """Three failed jobs, a minute between them; the first two ids begin alike."""
+    fail(A)
+    clock.advance(60)
+    fail(B, queue="reports", event="order.returned")
+    clock.advance(60)
+    fail(C)
+
+
+def test_no_failed_jobs_is_said_and_not_printed(run, store):
+    result = run("failed")
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "eventbus: no failed jobs\n"
+    assert json.loads(run("failed", "--json").stdout) == []
+
+
+def test_failed_jobs_are_listed_the_oldest_failure_first(run, three):
+    assert run("failed").stdout.splitlines() == [
+        f"{'ID':32}  LISTENER              EVENT           CONNECTION  QUEUE    ATTEMPTS  LOSSES"
+        "  FAILED AT             REASON",
+        f"{A}  depot.listeners:Send  order.shipped   default     emails   1         0     "
+        "  2030-01-02T03:04:05Z  ValueError: no such address",
+        f"{B}  depot.listeners:Send  order.returned  default     reports  1         0     "
+        "  2030-01-02T03:05:05Z  ValueError: no such address",
+        f"{C}  depot.listeners:Send  order.shipped   default     emails   1         0     "
+        "  2030-01-02T03:06:05Z  ValueError: no such address",
+    ]
+
+
+def test_the_list_as_json(run, fail):
+    fail(A)
+
+    assert json.loads(run("failed", "--json").stdout) == [
+        {
+            "id": A,
+            "listener": "depot.listeners:Send",
+            "event": "order.shipped",
+            "connection": "default",
+            "queue": "emails",
+            "attempts": 1,
+            "losses": 0,
+            "pushed_at": "2030-01-02T03:04:05+00:00",
+            "failed_at": "2030-01-02T03:04:05+00:00",
+            "reason": "ValueError: no such address",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    "options, ids",
+    [
+        (["--queue", "reports"], [B]),
+        (["--connection", "default"], [A, B, C]),
+        (["--connection", "other"], []),
+        (["--connection", "default", "--queue", "emails"], [A, C]),
+    ],
+)
+def test_the_list_of_a_connection_and_queue(run, three, options, ids):
+    listed = json.loads(run("failed", "--json", *options).stdout)
+
+    assert [one["id"] for one in listed] == ids
+
+
+@pytest.mark.parametrize("command", [["failed"], ["retry", "--all"], ["flush", "--yes"]])
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (["--connection", "dfault"], "no connection is called 'dfault', did you mean 'default'?"),
+        (["--connection", "now"], "connection"),
+        (["--connection", "void"], "null:// does not support failed_jobs"),
+        (["--queue", "e mails"], "queue"),
+    ],
+)
+def test_a_connection_or_queue_that_cannot_be_is_a_wrong_use(run, store, command, options, said):
+    result = run(*command, *options)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_one_job_is_shown_whole(run, fail):
+    fail(A, data='{"order_id":1,"email":"ż@example.com"}'.encode())
+
+    assert run("failed", A).stdout.splitlines() == [
+        f"id          {A}",
+        "listener    depot.listeners:Send",
+        "event       order.shipped",
+        "connection  default",
+        "queue       emails",
+        "attempts    1",
+        "losses      0",
+        "pushed at   2030-01-02T03:04:05+00:00",
+        "failed at   2030-01-02T03:04:05+00:00",
+        "reason      ValueError: no such address",
+        "error",
+        "  Traceback ...",
+        "  ValueError: no such address",
+        "data",
+        "  {",
+        '    "order_id": 1,',
+        '    "email": "ż@example.com"',
+        "  }",
+    ]
+
+
+def test_one_job_as_json(run, fail):
+    fail(A)
+
+    shown = json.loads(run("failed", "--json", A).stdout)
+
+    assert shown == json.loads(run("failed", "--json").stdout)[0] | {
+        "error": "Traceback ...\nValueError: no such address\n",
+        "data": {"order_id": 1},
+        "unreadable": None,
+        "body": None,
+    }
+
+
+def test_a_body_that_is_no_job_is_shown_as_text(run, fail):
+    fail(A, body=b"\x1b[2J\xff not a job")
+
+    result = run("failed", A)
+
+    assert result.stdout.splitlines()[1:3] == ["listener    -", "event       -"]
+    assert result.stdout.splitlines()[-2:] == ["body", r"  \x1b[2J\xff not a job"]
+    assert result.stderr.startswith("eventbus: the stored bytes were rejected")
+    shown = json.loads(run("failed", "--json", A).stdout)
+    assert (shown["data"], shown["body"]) == (None, "\x1b[2J\\xff not a job")
+    assert shown["unreadable"].startswith("the stored bytes were rejected")
+
+
+def test_hostile_text_reaches_no_terminal(run, fail, hostile, hostile_shown):
+    data = json.dumps({"note": hostile}, ensure_ascii=False).encode()
+    fail(A, name=hostile, event=hostile, error=f"ValueError: x\n  {hostile}", data=data)
+
+    for arguments in [("failed",), ("failed", A), ("failed", "--json"), ("failed", "--json", A)]:
+        shown = run(*arguments).stdout
+
+        assert "".join(one for one in shown if not one.isprintable() and one != "\n") == ""
+        assert not any(line.startswith("attempts 0") for line in shown.splitlines())
+    assert hostile_shown in run("failed").stdout
+    assert json.loads(run("failed", "--json").stdout)[0]["listener"] == hostile
+
+
+def test_a_name_as_long_as_a_document_leaves_the_list_a_table(run, fail):
+    fail(A, name="n" * 5_000, error="ValueError: " + "m" * 5_000)
+
+    assert max(map(len, run("failed").stdout.splitlines())) < 500
+    assert "m" * 5_000 in run("failed", A).stdout
+
+
+@pytest.mark.parametrize("prefix", [C, "cccccc", C[:-1]])
+def test_an_id_may_be_how_it_begins(run, three, prefix):
+    assert json.loads(run("failed", "--json", prefix).stdout)["id"] == C
+
+
+def test_a_whole_id_is_not_mistaken_for_the_beginning_of_another(run, fail):
+    fail("job-123")
+    fail("job-1234")
+
+    assert json.loads(run("failed", "--json", "job-123").stdout)["id"] == "job-123"
+
+
+@pytest.mark.parametrize(
+    "id, said",
+    [
+        ("aaaaaa", "eventbus: 2 failed jobs have ids that begin with 'aaaaaa': write more"),
+        ("ddddddd", "eventbus: no failed job 'ddddddd', `eventbus failed` lists them"),
+        (
+            "ccccc",
+            "eventbus: no failed job 'ccccc', `eventbus failed` lists them; write at least 6"
+            " characters",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["failed", "retry", "forget"])
+def test_an_id_that_is_no_job_is_exit_code_1(run, three, failed_ids, command, id, said):
+    result = run(command, id)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert said in result.stderr.splitlines()
+    assert failed_ids() == [A, B, C]
+
+
+def test_retry_puts_jobs_back_and_prints_their_ids(run, three, store, failed_ids):
+    result = run("retry", A, "cccccc", A)
+
+    assert (result.exit_code, result.stdout.split()) == (0, [A, C])
+    assert result.stderr == "eventbus: 2 failed jobs back in the queue\n"
+    assert failed_ids() == [B]
+    assert [one.attempts for one in store.claim(["emails"], limit=5)] == [0, 0]
+
+
+def test_retry_does_the_others_all_the_same(run, three, failed_ids):
+    result = run("retry", A, "unknown", C)
+
+    assert (result.exit_code, result.stdout.split()) == (1, [A, C])
+    assert "eventbus: no failed job 'unknown'" in result.stderr
+    assert failed_ids() == [B]
+
+
+@pytest.mark.parametrize(
+    "options, left",
+    [
+        ([], []),
+        (["--queue", "emails"], [B]),
+        (["--connection", "other"], [A, B, C]),
+        (["--connection", "default", "--queue", "reports"], [A, C]),
+    ],
+)
+def test_retry_all_of_a_connection_and_queue(run, three, failed_ids, options, left):
+    assert run("retry", "--all", *options).exit_code == 0
+    assert failed_ids() == left
+
+
+@pytest.mark.parametrize("arguments", [[], ["--all", A]])
+def test_retry_takes_ids_or_all(run, three, failed_ids, arguments):
+    result = run("retry", *arguments)
+
+    assert result.exit_code == 2
+    assert "Write their ids, or --all" in result.stderr
+    assert len(failed_ids()) == 3
+
+
+def test_forget_deletes_and_prints_the_ids(run, three, store, failed_ids):
+    result = run("forget", A, "unknown")
+
+    assert (result.exit_code, result.stdout.split()) == (1, [A])
+    assert "eventbus: 1 failed job deleted" in result.stderr
+    assert failed_ids() == [B, C]
+    assert store.size("emails").ready == 0
+
+
+def test_forget_needs_an_id(run, store):
+    assert run("forget").exit_code == 2
+
+
+def test_jobs_of_several_connections_are_found(run, three, failed_ids, fail, clock):
+    other = Port(SqliteBackend("other.db", clock=clock), name="other")
+    fail("d" * 32, port=other)
+
+    assert run("retry", "dddddd", A).exit_code == 0
+    assert (other.failed(), failed_ids()) == ([], [B, C])
+    other.close()
+
+
+def test_one_id_on_two_connections_is_done_on_both(run, fail, failed_ids, clock):
+    other = Port(SqliteBackend("other.db", clock=clock), name="other")
+    fail(A)
+    fail(A, port=other)
+
+    assert run("forget", A[:10]).exit_code == 0
+    assert (other.failed(), failed_ids()) == ([], [])
+    other.close()
+
+
+def test_a_job_that_somebody_else_takes_meanwhile_is_unknown(run, three, bus, monkeypatch):
+    """The list is read, then the jobs are moved: another operator may be quicker with one."""
+    read = type(bus.failed).all
+
+    def all(self, **options):
+        jobs = read(self, **options)
+        bus.connections.port("default").purge([B])
+        return jobs
+
+    monkeypatch.setattr(type(bus.failed), "all", all)
+
+    result = run("forget", A, B, C)
+
+    assert (result.exit_code, result.stdout.split()) == (1, [A, C])
+    assert B in result.stderr
+
+
+def test_flush_deletes_all(run, three, failed_ids):
+    result = run("flush", "--yes")
+
+    assert (result.exit_code, result.stdout.split()) == (0, [A, B, C])
+    assert result.stderr == "eventbus: 3 failed jobs deleted\n"
+    assert failed_ids() == []
+
+
+@pytest.mark.parametrize(
+    "options, left",
+    [
+        (["--queue", "reports"], [A, C]),
+        (["--connection", "other"], [A, B, C]),
+        (["--older-than", "3599"], [B, C]),
+        (["--older-than", "3600"], [A, B, C]),
+        (["--older-than", "0"], []),
+        (["--older-than", "1e300"], [A, B, C]),
+    ],
+)
+def test_flush_some(run, three, bus, failed_ids, options, left):
+    """An hour after the first of them failed."""
+    from depot.app import clock
+
+    clock.advance(3600 - 60 * 0)
+
+    assert run("flush", "--yes", *options).exit_code == 0
+    assert failed_ids() == left
