@@ -68,6 +68,8 @@ def run_prompts(example: Example) -> None:
     test = parser.get_doctest(
         example.parsed, example.namespace, example.path, example.path, example.line
     )
+    # Not the copy that a DocTest makes: the fences after this one know its names, too.
+    test.globs = example.namespace
     said: list[str] = []
     runner = doctest.DocTestRunner(optionflags=ELLIPSIS)
     if runner.run(test, out=said.append, clear_globs=False).failed:
@@ -76,10 +78,15 @@ def run_prompts(example: Example) -> None:
 
 def forget_modules(folder: Path) -> None:
     """Drop what was imported from `folder`: the next page may have a `shop/events.py` too."""
-    for name, module in list(sys.modules.items()):
-        places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-        if any(place and Path(place).is_relative_to(folder) for place in places):
-            del sys.modules[name]
+    # Found before any is dropped: a namespace package asks its parent for its own path.
+    for name in [one for one, module in sys.modules.items() if lies_in(folder, module)]:
+        del sys.modules[name]
+
+
+def lies_in(folder: Path, module: ModuleType) -> bool:
+    """Tell whether a module was imported from `folder`."""
+    places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+    return any(place and Path(place).is_relative_to(folder) for place in places)
 
 
 def enter_page(namespace: dict[str, Any]) -> None:

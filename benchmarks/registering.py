@@ -16,7 +16,6 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-import peers
 from listeners import OrderShipped, event_classes, functions
 
 from eventbus import EventBus
@@ -46,13 +45,106 @@ def _list(*, one_event: bool) -> Registering:
     return "event", begin
 
 
+def _of_signals(make: Callable[[], Any], parameters: str, *, one_event: bool) -> Registering:
+    def begin(count: int) -> Callable[..., None]:
+        signals = [make() for _ in range(1 if one_event else count)]
+        return lambda place, listener: signals[place % len(signals)].connect(listener)
+
+    return parameters, begin
+
+
+def _blinker(*, one_event: bool) -> Registering:
+    from blinker import Signal
+
+    return _of_signals(Signal, "event", one_event=one_event)
+
+
+def _django(*, one_event: bool) -> Registering:
+    from django.dispatch import Signal
+
+    return _of_signals(Signal, "sender, **kwargs", one_event=one_event)
+
+
+def _eventkit(*, one_event: bool) -> Registering:
+    from eventkit import Event
+
+    return _of_signals(Event, "event", one_event=one_event)
+
+
+def _psygnal(*, one_event: bool) -> Registering:
+    from psygnal import SignalInstance
+
+    return _of_signals(lambda: SignalInstance((object,)), "event", one_event=one_event)
+
+
+def _pydispatcher(*, one_event: bool) -> Registering:
+    from pydispatch import dispatcher
+
+    def begin(count: int) -> Callable[..., None]:
+        del count
+        kind = object()  # its registry is global
+
+        return lambda place, listener: dispatcher.connect(
+            listener, signal=(kind, 0 if one_event else place)
+        )
+
+    return "event", begin
+
+
+def _emitter(make: Callable[[], Any], *, one_event: bool) -> Registering:
+    def begin(count: int) -> Callable[..., None]:
+        emitter = make()
+        names = ["shipped" if one_event else f"event{index}" for index in range(count)]
+        return lambda place, listener: emitter.on(names[place], listener)
+
+    return "event", begin
+
+
+def _pyee(*, one_event: bool) -> Registering:
+    from pyee import EventEmitter
+
+    return _emitter(EventEmitter, one_event=one_event)
+
+
+def _pymitter(*, one_event: bool) -> Registering:
+    from pymitter import EventEmitter
+
+    return _emitter(EventEmitter, one_event=one_event)
+
+
+def _zope(*, one_event: bool) -> Registering:
+    import zope.event
+    from zope.event.classhandler import handler
+
+    def begin(count: int) -> Callable[..., None]:
+        zope.event.subscribers.clear()
+        if one_event:
+            return lambda place, listener: zope.event.subscribers.append(listener)
+        classes = event_classes(count)
+        return lambda place, listener: handler(classes[place], listener)
+
+    return "event", begin
+
+
+_PEERS: dict[str, Callable[..., Registering]] = {
+    "blinker": _blinker,
+    "Django signals": _django,
+    "eventkit": _eventkit,
+    "psygnal": _psygnal,
+    "PyDispatcher": _pydispatcher,
+    "pyee": _pyee,
+    "pymitter": _pymitter,
+    "zope.event": _zope,
+}
+
+
 def contenders(*, one_event: bool) -> tuple[dict[str, Registering], dict[str, str]]:
     """Return those that can be made, the floor first, and why the others cannot."""
     made = {"floor": _list(one_event=one_event), "eventbus": _ours(one_event=one_event)}
     missing: dict[str, str] = {}
-    for name in peers.DISTRIBUTIONS:
+    for name, make in _PEERS.items():
         try:
-            made[name] = peers.registering(name, one_event=one_event)
+            made[name] = make(one_event=one_event)
         except ImportError as error:
             missing[name] = f"not installed ({error})"
     return made, missing

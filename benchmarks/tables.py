@@ -214,9 +214,9 @@ def _new_names() -> Iterable[Any]:
             bus.listen(pattern.format(index), one)
         seen = itertools.repeat("order.imported")
         new = (f"order{index}.imported" for index in itertools.count())
-        floor = f"seen, {pattern.format('N')}"
+        floor = f"seen, `{pattern.format('N')}`"
         yield Contender(floor, "bus.dispatch(next(names))", {"bus": bus, "names": seen}, floor)
-        name = f"never seen, {pattern.format('N')}"
+        name = f"never seen, `{pattern.format('N')}`"
         yield Contender(name, "bus.dispatch(next(names))", {"bus": bus, "names": new}, floor)
 
 

@@ -99,8 +99,9 @@ class EventBus(LocalBus):
         await self.aclose()
 
     def __repr__(self) -> str:
-        waiting = f", {len(self._packages)} packages to scan" if self._packages else ""
-        return f"<EventBus: {len(self._registry.all())} listeners{waiting}>"
+        listeners, packages = len(self._registry.all()), len(self._packages)
+        waiting = f", {packages} package{'s' * (packages != 1)} to scan" if packages else ""
+        return f"<EventBus: {listeners} listener{'s' * (listeners != 1)}{waiting}>"
 
     # Queued listeners. What knows queues is imported with the first of them.
 
@@ -122,11 +123,13 @@ class EventBus(LocalBus):
     @property
     def enqueuer(self) -> Enqueuer:
         """What turns a queued listener and an event into an envelope."""
-        if self._enqueuer is None:
+        # Held here: another thread that registers a listener drops the bus's own meanwhile.
+        enqueuer = self._enqueuer
+        if enqueuer is None:
             from eventbus.queue.enqueue import Enqueuer
 
-            self._enqueuer = Enqueuer(self._connections, self.catalogue, self.executor)
-        return self._enqueuer
+            enqueuer = self._enqueuer = Enqueuer(self._connections, self.catalogue, self.executor)
+        return enqueuer
 
     def catalogue(self) -> Catalogue:
         """Return the table of stored names: what they stand for in this program."""

@@ -8,7 +8,7 @@ from typing import NoReturn
 import click
 
 from eventbus.console.text import one_line
-from eventbus.errors import BackendError, EventBusError, FailedJobNotFound, UnsupportedOption
+from eventbus.errors import BackendError, EventBusError, UnsupportedOption
 
 __all__ = ["ExitCode", "code_of", "misused", "say"]
 
@@ -31,8 +31,6 @@ class ExitCode(IntEnum):
 def code_of(error: EventBusError) -> ExitCode:
     """Return what the command exits with after an error."""
     match error:
-        case FailedJobNotFound():
-            return ExitCode.UNDONE
         case UnsupportedOption():
             return ExitCode.USAGE
         case BackendError():

@@ -18,6 +18,7 @@ from eventbus.errors import CodecError, ConfigurationError, FailedJobNotFound
 from eventbus.queue.codec import read
 from eventbus.queue.envelope import valid_name
 from eventbus.queue.failed import FailedJob
+from eventbus.queue.options import seconds
 
 __all__ = ["failed", "flush", "forget", "retry"]
 
@@ -117,7 +118,7 @@ def forget(application: Application, ids: tuple[str, ...]) -> ExitCode:
 @click.command("flush")
 @_connection
 @_queue
-@click.option("--older-than", type=click.FloatRange(min=0), metavar="SECONDS",
+@click.option("--older-than", type=float, metavar="SECONDS",
               help="Only jobs that failed longer ago than this.")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
@@ -136,10 +137,11 @@ def flush(
     """
     if not yes and not sys.stdin.isatty():
         misused("this is no terminal, so nobody can be asked: add --yes to delete")
+    age = None if older_than is None else _age(older_than)
     with application.bus() as bus:
         jobs = _chosen(bus, connection, queue)
-        if older_than is not None:
-            jobs = _older(bus, jobs, older_than)
+        if age is not None:
+            jobs = _older(bus, jobs, age)
         if not jobs:
             say("no failed jobs")
             return ExitCode.DONE
@@ -164,13 +166,17 @@ def _chosen(bus: EventBus, connection: str | None, queue: str | None) -> list[Fa
     return bus.failed.all(connection=connection, queue=queue)
 
 
-def _older(bus: EventBus, jobs: Iterable[FailedJob], seconds: float) -> list[FailedJob]:
+def _age(given: float) -> float:
+    try:
+        return seconds(given, option="--older-than")
+    except ConfigurationError as error:
+        misused(str(error))
+
+
+def _older(bus: EventBus, jobs: Iterable[FailedJob], age: float) -> list[FailedJob]:
     clock = bus.connections.clock
     now = datetime.now(UTC) if clock is None else clock.now()
-    try:
-        limit = now - timedelta(seconds=seconds)
-    except OverflowError:
-        return []  # longer ago than there are dates
+    limit = now - timedelta(seconds=age)
     return [one for one in jobs if one.failed_at < limit]
 
 

@@ -128,7 +128,8 @@ class Dispatcher:
         self._given = {cls: self for cls in type(self).__mro__ if issubclass(cls, Dispatcher)}
         #: How many `muted`, `deferred` or fake blocks are open; while any is, nothing is simple.
         self._diversions = 0
-        self._fake: Fake | None = None
+        #: The fakes that are open, the innermost first.
+        self._fakes: tuple[Fake, ...] = ()
         with self._registry.lock:
             self._changed()
 
@@ -154,26 +155,24 @@ class Dispatcher:
         """
         Let `fake` have every event in this block, on the whole bus, whatever the thread or task.
 
-        An event that it lets through goes to the fake that was there before, then to listeners.
+        An event that it lets through goes to the fakes around it, then to listeners.
         """
-        before = self._fake
-
-        def chain(event: Any, name: str, payload: tuple[Any, ...]) -> Keep | None:
-            keep = fake(event, name, payload)
-            return keep if keep is not None or before is None else before(event, name, payload)
-
-        self._fake = chain
+        with self._registry.lock:
+            self._fakes = (fake, *self._fakes)
         self._divert(1)
         try:
             yield
         finally:
-            self._fake = before
+            # Only this one: blocks in several threads may end in another order than they began.
+            with self._registry.lock:
+                self._fakes = tuple(one for one in self._fakes if one is not fake)
             self._divert(-1)
 
     # What a bus adds to plain dispatch.
 
-    def _prepare(self) -> None:
-        """Run what was put off until the first dispatch."""
+    def _prepare(self) -> bool:
+        """Run what was put off until the first dispatch; tell if all of it is done."""
+        return True
 
     def _taker(self, listener: Listener) -> Take | None:  # noqa: ARG002 -- for who overrides it
         """Return what takes this listener's turn, if it does not run here."""
@@ -202,7 +201,7 @@ class Dispatcher:
             payload: What the listeners of a name get. An object carries its own data.
 
         Returns:
-            The answers of those that ran here, in order: `None` is one, the `False` that stopped
+            The answers of those that ran here, in order; `None` is one, the `False` that stopped
             the rest is not. `[]` if nobody listens, and while the bus is muted, deferred or faked.
 
         Raises:
@@ -224,22 +223,24 @@ class Dispatcher:
         try:
             calls = self._simple[type(event)]
         except KeyError:
-            run = self._begin(event, payload, "dispatch")
-            return [] if run is None else self._conclude(run, drive(self._walk(run), self))
-        if payload:
-            raise NotAnEvent(value=event, reason=_NO_PAYLOAD)
-        answers = []
-        try:
-            for call in calls:
-                answer = call(event)
-                if answer is False:
-                    break
-                answers.append(answer)
-        except Exception as error:
-            # Only a call raises here, so there is one.
-            note(error, event_name(type(event)), _described(call))  # type: ignore[possibly-undefined]
-            raise
-        return answers
+            pass  # the long way is below: what it raises does not come of a KeyError
+        else:
+            if payload:
+                raise NotAnEvent(value=event, reason=_NO_PAYLOAD)
+            answers = []
+            try:
+                for call in calls:
+                    answer = call(event)
+                    if answer is False:
+                        break
+                    answers.append(answer)
+            except Exception as error:
+                # Only a call raises here, so there is one.
+                note(error, event_name(type(event)), _described(call))  # type: ignore[possibly-undefined]
+                raise
+            return answers
+        run = self._begin(event, payload, "dispatch")
+        return [] if run is None else self._conclude(run, drive(self._walk(run), self))
 
     @overload
     async def adispatch(self, event: str, /, *payload: Any) -> list[Any]: ...
@@ -276,24 +277,26 @@ class Dispatcher:
         try:
             calls = self._simple_async[type(event)]
         except KeyError:
-            run = self._begin(event, payload, "adispatch")
-            return [] if run is None else self._conclude(run, await adrive(self._walk(run)))
-        if payload:
-            raise NotAnEvent(value=event, reason=_NO_PAYLOAD)
-        answers = []
-        try:
-            for call, waits in calls:
-                answer = call(event)
-                if waits:
-                    answer = await answer
-                if answer is False:
-                    break
-                answers.append(answer)
-        except Exception as error:
-            # Only a call raises here, so there is one.
-            note(error, event_name(type(event)), _described(call))  # type: ignore[possibly-undefined]
-            raise
-        return answers
+            pass  # the long way is below: what it raises does not come of a KeyError
+        else:
+            if payload:
+                raise NotAnEvent(value=event, reason=_NO_PAYLOAD)
+            answers = []
+            try:
+                for call, waits in calls:
+                    answer = call(event)
+                    if waits:
+                        answer = await answer
+                    if answer is False:
+                        break
+                    answers.append(answer)
+            except Exception as error:
+                # Only a call raises here, so there is one.
+                note(error, event_name(type(event)), _described(call))  # type: ignore[possibly-undefined]
+                raise
+            return answers
+        run = self._begin(event, payload, "adispatch")
+        return [] if run is None else self._conclude(run, await adrive(self._walk(run)))
 
     @overload
     def until(self, event: str, /, *payload: Any) -> Any: ...
@@ -374,7 +377,8 @@ class Dispatcher:
             here = self._here.get()
             if here is not None and here.takes(event, name, payload):
                 return None
-            keep = self._fake(event, name, payload) if self._fake is not None else None
+            kept = (fake(event, name, payload) for fake in self._fakes)
+            keep = next((one for one in kept if one is not None), None)
         # Not str(event): that of an enum's member is not its value.
         plan = self._plan(type(event) if typed else str.__str__(event))
         if plan.awaited and not call.startswith("a") and keep is None and loop_runs():
@@ -395,7 +399,7 @@ class Dispatcher:
             yield from self._walk(run)
             try:
                 self._conclude(run, None)
-            except Exception:
+            except BaseException:
                 import logging
 
                 logging.getLogger(_LOGGER).exception("a listener of %s raised", run.plan.name)
@@ -482,7 +486,7 @@ class Dispatcher:
         if not listener.once or run.keep is not None:
             return True
         if listener.spend():
-            self._registry.remove(listener)
+            self._registry.remove([listener])
             return True
         return False
 
@@ -514,7 +518,7 @@ class Dispatcher:
         return plan or self._compiled(key)
 
     def _compiled(self, key: type | str) -> Plan:
-        self._prepare()
+        settled = self._prepare()
         # Taken before the listeners are read: a change in between throws these tables away.
         tables = self._tables
         name = event_name(key) if isinstance(key, type) else key
@@ -530,6 +534,8 @@ class Dispatcher:
         )
         here = [one.listener for one in steps if one.take is None and one.listener.target.is_async]
         plan = Plan(name=name, steps=steps, awaited=here[0].name if here else "")
+        if not settled:
+            return plan  # dispatched while a module of listeners is imported: more are to come
         if not isinstance(key, type):
             _remember(tables, key, plan)
             return plan

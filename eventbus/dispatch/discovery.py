@@ -31,9 +31,9 @@ from eventbus.dispatch.listeners import (
     target_of,
 )
 from eventbus.dispatch.registry import listenable
-from eventbus.errors import DiscoveryError, DiscoveryWarning
+from eventbus.errors import DiscoveryError, DiscoveryWarning, ListenError
 
-__all__ = ["Discovery", "Skipped", "scan"]
+__all__ = ["Discovery", "Skipped", "scan", "under_way"]
 
 
 @frozen
@@ -49,8 +49,8 @@ class Discovery:
     """What a scan found."""
 
     listeners: list[Listener] = field(factory=list)
-    #: Classes whose `subscribe` takes the bus.
-    subscribers: list[type] = field(factory=list)
+    #: Classes whose `subscribe` takes the bus, each with its place in the order of registration.
+    subscribers: dict[type, tuple[int | str, ...]] = field(factory=dict)
     #: What looked like a listener and is none.
     skipped: list[Skipped] = field(factory=list)
     #: The modules that were looked at, sorted.
@@ -62,7 +62,7 @@ class Discovery:
         """Return this and what a later scan found besides."""
         return Discovery(
             listeners=_both(self.listeners, later.listeners),
-            subscribers=_both(self.subscribers, later.subscribers),
+            subscribers={**later.subscribers, **self.subscribers},
             skipped=_both(self.skipped, later.skipped),
             modules=sorted({*self.modules, *later.modules}),
         )
@@ -87,12 +87,17 @@ def scan(packages: Iterable[tuple[str, int]], *, bus_type: type) -> Discovery:
     found = Discovery()
     for package, place in packages:
         for module in sorted(_modules(package), key=lambda one: one.__name__):
-            if getattr(module.__spec__, "_initializing", False):
+            if under_way(module):
                 found.unfinished = True
             elif module.__name__ not in found.modules:
                 found.modules.append(module.__name__)
                 _Reader(module, place, bus_type, found).read()
     return found
+
+
+def under_way(module: types.ModuleType | None) -> bool:
+    """Tell whether a module is still being imported, by this very thread."""
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
 def _modules(package: str) -> Iterator[types.ModuleType]:
@@ -124,9 +129,7 @@ def _below(
         full = f"{package}.{name}"
         yield full
         if names[name]:
-            yield from _below(
-                full, getattr(_imported(full, package), "__path__", ()), above | here
-            )
+            yield from _below(full, getattr(_imported(full, package), "__path__", ()), above | here)
 
 
 def _holds_python(path: str) -> bool:
@@ -167,7 +170,9 @@ class _Reader:
     def read(self) -> None:
         seen: set[int] = set()
         # What has a public name is public, whatever private name it has besides.
-        for name, thing in sorted(vars(self.module).items(), key=lambda one: one[0].startswith("_")):
+        for name, thing in sorted(
+            vars(self.module).items(), key=lambda one: one[0].startswith("_")
+        ):
             if id(thing) in seen:
                 continue
             seen.add(id(thing))
@@ -188,7 +193,7 @@ class _Reader:
         if reason:
             self._skip(cls, reason)
         elif subscribes and self._takes_bus(cls, function):
-            self.found.subscribers.append(cls)
+            self.found.subscribers[cls] = self._order(line_of(target_of((cls, "subscribe"))))
         else:
             for mark in marks(cls) or (Mark(),):
                 self._methods(cls, methods, mark)
@@ -270,9 +275,12 @@ class _Reader:
                 once=mark.once,
                 options=mark.options,
                 origin="discovery",
-                order=(self.place, self.module.__name__, line_of(target)),
+                order=self._order(line_of(target)),
             )
         )
+
+    def _order(self, line: int) -> tuple[int | str, ...]:
+        return (self.place, self.module.__name__, line)
 
     def _takes_bus(self, cls: type, function: Any) -> bool:
         names = list(inspect.signature(function).parameters)[1:2]
@@ -281,7 +289,7 @@ class _Reader:
             hint = hint_of(function, names[0], owner=cls) if names else NO_HINT
         except UnusableHint as problem:
             if any(one.__name__ in problem.reason for one in buses):
-                raise self._unreadable(f"{describe(cls)}.subscribe", problem) from problem
+                raise self._unreadable(describe((cls, "subscribe")), problem) from problem
             hint = NO_HINT
         if hint in buses:
             return True
@@ -336,10 +344,7 @@ def line_of(target: Target) -> int:
     owner = target.owner
     if owner is None or target.method in vars(owner):
         return target.location[1]
-    first = vars(owner).get("__firstlineno__")
-    if first is not None:
-        return int(first)
     try:
         return inspect.getsourcelines(owner)[1]
     except (OSError, TypeError):
-        return 0
+        return 0  # a class that no `class` statement made

@@ -197,7 +197,7 @@ def _maker(owner: type, function: Any) -> type:
 
 
 def _annotations(function: Any) -> dict[str, Any]:
-    if sys.version_info >= (3, 14):
+    if sys.version_info >= (3, 14):  # pragma: no cover -- no such interpreter in CI yet
         import annotationlib
 
         return dict(annotationlib.get_annotations(function, format=annotationlib.Format.FORWARDREF))
@@ -237,17 +237,20 @@ def _arguments(cls: type, maker: type, given: dict[Any, Any]) -> dict[Any, Any]:
     """Return the arguments that `maker` gets from `cls`, whose own arguments are `given`."""
     if cls is maker:
         return given
-    for base in vars(cls).get("__orig_bases__", cls.__bases__):
-        parent = typing.get_origin(base) or base
-        if maker in getattr(parent, "__mro__", ()):
-            names = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
-            values = [
-                _evaluated(one, names, {}) if isinstance(one, ForwardRef) else _replaced(one, given)
-                for one in typing.get_args(base)
-            ]
-            own = dict(zip(getattr(parent, "__parameters__", ()), values, strict=False))
-            return _arguments(parent, maker, own)
-    return {}
+    bases = {typing.get_origin(one) or one: one for one in _bases(cls)}
+    parent = next(one for one in bases if maker in one.__mro__)
+    names = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
+    values = [
+        _evaluated(one, names, {}) if isinstance(one, ForwardRef) else _replaced(one, given)
+        for one in typing.get_args(bases[parent])
+    ]
+    own = dict(zip(getattr(parent, "__parameters__", ()), values, strict=False))
+    return _arguments(parent, maker, own)
+
+
+def _bases(cls: type) -> tuple[Any, ...]:
+    bases: tuple[Any, ...] = vars(cls).get("__orig_bases__", cls.__bases__)
+    return bases
 
 
 def _replaced(hint: Any, given: dict[Any, Any]) -> Any:

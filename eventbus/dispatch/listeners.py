@@ -102,7 +102,10 @@ class Target:
     @property
     def location(self) -> tuple[str, int]:
         """The file and line of its code; an empty file where that is not known."""
-        code = getattr(unwrapped(self.function), "__code__", None)
+        function = unwrapped(self.function)
+        if not hasattr(function, "__code__"):
+            function = unwrapped(type(function).__call__)  # of a callable object
+        code = getattr(function, "__code__", None)
         return (code.co_filename, code.co_firstlineno) if code else ("", 0)
 
 
@@ -128,7 +131,7 @@ class Listener:
     #: "hand", or "discovery" for what a scan found.
     origin: Literal["hand", "discovery"] = "hand"
     #: When it was registered; for discovered ones, when the scan was asked for, then where it stands.
-    order: tuple[int, str, int] = (0, "", 0)
+    order: tuple[int | str, ...] = (0, "", 0)
     _chances: Iterator[None] = field(
         init=False, repr=False, default=Factory(lambda: itertools.repeat(None, 1))
     )
@@ -245,7 +248,13 @@ def _marked(listener: Any, mark: Mark) -> Any:
 
 def marks(thing: Any) -> tuple[Mark, ...]:
     """Return what `@listens` says of `thing` itself, the outermost first."""
-    own = thing.__dict__ if inspect.isclass(thing) else getattr(thing, "__dict__", {})
+    if type(thing) is types.MethodType:
+        thing = thing.__func__
+    try:
+        # Not vars(): what stands for another object, a lazy one say, would have to make it.
+        own = object.__getattribute__(thing, "__dict__")
+    except AttributeError:
+        return ()
     return tuple(reversed(own.get(_MARKS, ())))
 
 

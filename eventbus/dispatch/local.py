@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import threading
 import types
 import typing
@@ -12,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 from eventbus.dispatch.calling import Dispatcher, drive
-from eventbus.dispatch.discovery import Discovery, scan
+from eventbus.dispatch.discovery import Discovery, scan, under_way
 from eventbus.dispatch.hints import UnusableHint
 from eventbus.dispatch.holding import Deferred, Muted, Waiting
 from eventbus.dispatch.listeners import (
@@ -26,7 +27,7 @@ from eventbus.dispatch.listeners import (
 )
 from eventbus.dispatch.registry import Match, Registration, listenable
 from eventbus.dispatch.resolver import Resolver
-from eventbus.dispatch.subscribing import entries
+from eventbus.dispatch.subscribing import Gathering, Postponed, entries
 from eventbus.errors import ListenError
 
 if TYPE_CHECKING:
@@ -65,18 +66,15 @@ class LocalBus(Dispatcher):
         collect: bool,
     ) -> None:
         super().__init__(resolver=resolver, collect=collect)
-        #: Set while a subscriber registers, so that one handle removes it all.
-        self._gathered: ContextVar[list[Listener] | None] = ContextVar(
-            "eventbus_gathered", default=None
-        )
+        #: Set while a subscriber registers: all that it registers becomes known at once.
+        self._gathered: ContextVar[Gathering | None] = ContextVar("eventbus_gathered", default=None)
         self._packages: list[tuple[str, int]] = []
-        #: Import strings, and what registers each.
-        self._postponed: list[tuple[str, Callable[[], object]]] = []
+        self._postponed: list[Postponed] = []
         self._found = Discovery()
-        self._subscribed: list[type] = []
         #: Nothing is put off any more.
         self._prepared = False
-        self._preparing = threading.RLock()
+        #: Guards what is put off, never user code.
+        self._settling = threading.Lock()
         for event, listeners in listen.items():
             for one in listeners if isinstance(listeners, list) else [listeners]:
                 self._now_or_later(one, self.listen, (event, one))
@@ -88,14 +86,17 @@ class LocalBus(Dispatcher):
         self, thing: Any, call: Callable[..., Any], arguments: tuple[Any, ...]
     ) -> None:
         # An import string in the constructor may name a module that imports the module of the bus.
-        if isinstance(thing, str):
-            self._postponed.append((thing, partial(call, *arguments)))
+        path = thing[0] if isinstance(thing, tuple) and thing else thing
+        if isinstance(path, str):
+            place = self._registry.next_order()
+            self._postponed.append(Postponed(path, partial(call, *arguments), place))
         else:
             call(*arguments)
 
     def _note(self, packages: Iterable[str]) -> None:
-        self._packages += [(one, self._registry.next_order()) for one in packages]
-        self._prepared = False
+        with self._settling:
+            self._packages += [(one, self._registry.next_order()) for one in packages]
+            self._prepared = False
         with self._registry.lock:
             self._changed()
 
@@ -241,6 +242,7 @@ class LocalBus(Dispatcher):
         self, pairs: Iterable[tuple[type | str, Target]], *, priority: int, once: bool
     ) -> tuple[Listener, ...]:
         made: list[Listener] = []
+        gathering = self._gathered.get()
         for event, target in pairs:
             check(target, event)
             own = marks(target.function) or marks(target.owner)
@@ -254,12 +256,8 @@ class LocalBus(Dispatcher):
                 order=(self._registry.next_order(), "", 0),
             )
             self._check(one)
-            made.append(one)
-        added = self._registry.add(made)
-        gathered = self._gathered.get()
-        if gathered is not None:
-            gathered.extend(added)
-        return added
+            made.append(one if gathering is None else gathering.add(one))
+        return tuple(made) if gathering is not None else self._registry.add(made)
 
     def _check(self, listener: Listener) -> None:
         """Refuse a listener whose options cannot be."""
@@ -297,32 +295,36 @@ class LocalBus(Dispatcher):
             >>> bus.dispatch(KeyError())
             ['seen']
         """
+        outer = self._gathered.get()
+        gathering = outer or Gathering(place=self._registry.next_order())
+        start = len(gathering.listeners)
+        token = self._gathered.set(gathering)
+        try:
+            one = self._subscriber(subscriber)
+            for event, listener in entries(one, one.subscribe(self)):
+                self.listen(event, listener)
+        except BaseException:
+            del gathering.listeners[start:]
+            raise
+        finally:
+            self._gathered.reset(token)
+        made = gathering.listeners[start:]
+        if outer is None:
+            self._registry.add(made)
+        return Registration(made, self._registry.remove)
+
+    def _subscriber(self, subscriber: Any) -> Any:
         one = load(subscriber) if isinstance(subscriber, str) else subscriber
-        method = getattr(one, "subscribe", None)
-        if not callable(method):
+        if not callable(getattr(one, "subscribe", None)):
             raise ListenError(
                 listener=repr(one),
                 reason="it has no subscribe method",
                 remedy="Write `def subscribe(self, bus: EventBus) -> None`",
             )
-        if inspect.isclass(one):
-            # Kept for as long as the bus, so what is built for it is not closed.
-            one = drive(self._resolver.scope(self._given).instance(one), self)
-        gathered: list[Listener] = []
-        token = self._gathered.set(gathered)
-        try:
-            for event, listener in entries(one, one.subscribe(self)):
-                self.listen(event, listener)
-        except BaseException:
-            for added in gathered:
-                self._registry.remove(added)
-            raise
-        finally:
-            self._gathered.reset(token)
-            outer = self._gathered.get()
-            if outer is not None:
-                outer.extend(gathered)
-        return Registration(gathered, self._registry.remove)
+        if not inspect.isclass(one):
+            return one
+        # Kept for as long as the bus, so what is built for it is not closed.
+        return drive(self._resolver.scope(self._given).instance(one), self)
 
     def discover(self, *packages: str) -> Discovery:
         """
@@ -341,49 +343,70 @@ class LocalBus(Dispatcher):
         self._prepare()
         return self._found
 
-    def _prepare(self) -> None:
-        """Do what was put off until the first dispatch: import strings and scans."""
-        if self._prepared:
-            return
-        # Importing runs other people's code, and may wait for a thread that waits for us: no lock is
-        # held. Two threads that come here at the same time both import, which Python does once.
-        for thing, _ in list(self._postponed):
-            load(thing)
+    def _prepare(self) -> bool:
+        """
+        Do what was put off until the first dispatch, import strings and scans; tell if all is done.
+
+        Importing and subscribing run other people's code, and may wait for a thread that waits for
+        us: no lock is held. Two threads that come here at the same time both do it, and what they
+        made becomes known once and at once.
+        """
+        if self._prepared or self._gathered.get() is not None:
+            return self._prepared
+        strings = [(one, self._made(one)) for one in list(self._postponed)]
         packages = list(self._packages)
         found = scan(packages, bus_type=type(self))
-        # Each listener is registered once, and whoever comes second goes on when all of them are.
-        with self._preparing:
-            while self._postponed:
-                call = self._postponed.pop(0)
-                try:
-                    call[1]()
-                except BaseException:
-                    self._postponed.insert(0, call)
-                    raise
-            self._add_found(found)
+        for listener in found.listeners:
+            self._check(listener)
+        subscribed = [
+            (cls, self._gather(partial(self.subscribe, cls), Gathering(place, "discovery")))
+            for cls, place in found.subscribers.items()
+            if cls not in self._found.subscribers
+        ]
+        with self._settling:
+            for string, made in strings:
+                if made is not None and string in self._postponed:
+                    self._postponed.remove(string)
+                    self._registry.add(made)
+            found.listeners = list(self._registry.add(found.listeners))
+            for cls, made in subscribed:
+                if cls not in self._found.subscribers:
+                    self._registry.add(made)
+            self._found = self._found.merged(found)
             if not found.unfinished:
                 self._packages = [one for one in self._packages if one not in packages]
-            self._prepared = not self._packages
+            self._prepared = not self._packages and not self._postponed
+            return self._prepared
 
-    def _add_found(self, found: Discovery) -> None:
-        for one in found.listeners:
-            self._check(one)
-        self._registry.add(found.listeners)
-        for subscriber in found.subscribers:
-            if subscriber not in self._subscribed:
-                # Before it is called: it may dispatch, and come here again.
-                self._subscribed.append(subscriber)
-                try:
-                    self.subscribe(subscriber)
-                except BaseException:
-                    self._subscribed.remove(subscriber)
-                    raise
-        self._found = self._found.merged(found)
+    def _made(self, one: Postponed) -> list[Listener] | None:
+        """Return the listeners that an import string stands for; None while its module is imported."""
+        try:
+            load(one.path)
+        except ListenError:
+            if under_way(sys.modules.get(one.path.partition(":")[0])):
+                return None
+            raise
+        return self._gather(one.register, Gathering(one.place))
+
+    def _gather(self, register: Callable[[], object], into: Gathering) -> list[Listener]:
+        token = self._gathered.set(into)
+        try:
+            register()
+        finally:
+            self._gathered.reset(token)
+        return into.listeners
 
     def forget(self, event: type | str) -> None:
-        """Remove every listener of a class or name, or of a wildcard by its own text."""
+        """
+        Remove every listener of a class or name, or of a wildcard by its own text.
+
+        Does nothing while events are faked: what the code under test takes apart is whole again for
+        the next test.
+        """
         self._prepare()
-        self._registry.forget(listenable(event))
+        wanted = listenable(event)
+        if not self._fakes:
+            self._registry.forget(wanted)
 
     # Asking.
 
@@ -472,7 +495,7 @@ class LocalBus(Dispatcher):
             []
         """
         self._checked(event, payload)
-        if self._fake is None:
+        if not self._fakes:
             self._held.add(event, payload)
 
     def flush(self, *events: type | str) -> list[list[Any]]:
@@ -506,7 +529,7 @@ class LocalBus(Dispatcher):
 
     def _flushed(self, events: Sequence[type | str]) -> list[Waiting]:
         wanted = [listenable(one) for one in events]
-        return [] if self._fake is not None else self._held.take(wanted)
+        return [] if self._fakes else self._held.take(wanted)
 
     def forget_held(self, *events: type | str) -> None:
         """Drop held events of these classes and names; all where none is given."""

@@ -50,14 +50,15 @@ class Registration:
         False
     """
 
-    def __init__(self, listeners: Iterable[Listener], remove: Callable[[Listener], None]) -> None:
+    def __init__(
+        self, listeners: Iterable[Listener], remove: Callable[[Iterable[Listener]], None]
+    ) -> None:
         self.listeners = tuple(listeners)
         self._remove = remove
 
     def remove(self) -> None:
         """Remove what was registered. A second call, and what is gone already, changes nothing."""
-        for listener in self.listeners:
-            self._remove(listener)
+        self._remove(self.listeners)
 
     def __enter__(self) -> Self:
         return self
@@ -110,15 +111,18 @@ class Registry:
             self._changed()
         return tuple(added)
 
-    def remove(self, listener: Listener) -> None:
-        """Remove one listener; nothing happens if it is gone."""
+    def remove(self, listeners: Iterable[Listener]) -> None:
+        """Remove listeners in one step; those that are gone already change nothing."""
         with self.lock:
-            held = self._by_event.get(listener.event, {})
-            if held.pop(id(listener), None) is None:
-                return
-            if not held:
-                del self._by_event[listener.event]
-            self._dropped([listener])
+            dropped: list[Listener] = []
+            for listener in listeners:
+                held = self._by_event.get(listener.event, {})
+                if held.pop(id(listener), None) is not None:
+                    dropped.append(listener)
+                    if not held:
+                        del self._by_event[listener.event]
+            if dropped:
+                self._dropped(dropped)
 
     def forget(self, event: type | str) -> None:
         """Remove every listener of a class, a name, or a pattern by its own text."""
@@ -263,6 +267,7 @@ def listenable(event: Any) -> type | str:
     else:
         try:
             issubclass(object, event)
+            isinstance(None, event)  # typing.Any objects to this only
         except TypeError as error:
             problem = f"classes cannot be compared with {event.__qualname__} ({error})"
             remedy = "Use a class, an ABC, or a @runtime_checkable protocol that has methods only"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, Union, runtime_checkable
+
+from attrs import frozen
 
 from eventbus.dispatch.hints import (
     NO_HINT,
@@ -53,8 +56,8 @@ class Resolver:
     """
     Where listeners get what they ask for.
 
-    A type is looked up in `provide`, then asked of `resolver`, then built from the hints of its own
-    constructor. A parameter with a default is only filled from `provide`.
+    A type is looked up in `provide`, else asked of `resolver`; where there is none, it is built from
+    the hints of its own constructor. A parameter with a default is only filled from `provide`.
 
     Args:
         provide: Types, and the factory of each: a callable whose own parameters are supplied the
@@ -76,12 +79,25 @@ class Resolver:
                     expected="a factory, such as `lambda: thing`",
                     where=getattr(wanted, "__qualname__", str(wanted)),
                 )
-        if not (resolver is None or callable(resolver) or isinstance(resolver, ScopedResolver)):
+        if not (
+            resolver is None or callable(resolver) or callable(getattr(resolver, "scope", None))
+        ):
             raise InvalidOption(
                 option="resolver", value=resolver, expected="callable, or to have scope()"
             )
         self.provide = dict(provide)
         self.resolver = resolver
+        self._needs: dict[Any, tuple[Need, ...]] = {}
+
+    def needs(self, factory: Callable[..., Any], wanted: Any) -> tuple[Need, ...]:
+        """Return what a factory asks for, read from its hints the first time."""
+        try:
+            known = self._needs.get(factory)
+        except TypeError:  # unhashable, as an instance of a class that defines __eq__
+            return _needs(factory, wanted)
+        if known is None:
+            known = self._needs[factory] = _needs(factory, wanted)
+        return known
 
     def scope(self, given: Mapping[Any, Any] | None = None) -> Scope:
         """Open a scope, in which `given` are there already."""
@@ -97,8 +113,10 @@ class Scope:
     """
 
     def __init__(self, resolver: Resolver, given: Mapping[Any, Any]) -> None:
+        self._needs = resolver.needs
         self._provide = resolver.provide
         self._resolver = resolver.resolver
+        self._given = given
         self._built: dict[Any, Any] = dict(given)
         self._open: list[Any] = []
         self._under_way: list[Any] = []
@@ -116,7 +134,7 @@ class Scope:
         """Build the arguments for the parameters `wanted` of a function."""
         built: dict[str, Any] = {}
         for one in wanted:
-            built[one.name] = yield from self._argument(function, one, owner)
+            built[one.name] = yield from self._argument(_need(function, one, owner))
         return built
 
     def get(self, wanted: Any) -> Building:
@@ -145,7 +163,7 @@ class Scope:
         if self._resolver is not None:
             answer = self._ask(wanted)
             return (yield answer) if inspect.isawaitable(answer) else answer
-        if inspect.isclass(wanted) and not inspect.isabstract(wanted) and not _is_builtin(wanted):
+        if inspect.isclass(wanted) and not _is_open(wanted):
             return (yield from self._call(wanted, wanted))
         raise ResolveError(
             wanted=_name(wanted),
@@ -155,33 +173,24 @@ class Scope:
 
     def _ask(self, wanted: Any) -> Any:
         if self._get is None:
-            if isinstance(self._resolver, ScopedResolver):
-                opened = self._resolver.scope()
+            resolver: Any = self._resolver
+            if callable(getattr(resolver, "scope", None)):
+                opened = resolver.scope()
                 self._get = opened.__enter__()
                 self._open.append(opened)
             else:
-                self._get = self._resolver
+                self._get = resolver
         assert self._get is not None
         return self._get(wanted)
 
     def _call(self, factory: Callable[..., Any], wanted: Any) -> Building:
         """Call a factory or constructor with what its parameters ask for."""
         built: dict[str, Any] = {}
-        for one in parameters(factory) or ():
-            if one.variadic:
-                continue
+        for one in self._needs(factory, wanted):
             if one.required:
-                if not one.keyword:
-                    raise ResolveError(
-                        wanted=_name(wanted),
-                        reason=f"its parameter {one.name!r} is positional-only",
-                        remedy=f"Write EventBus(provide={{{_name(wanted)}: make_it}})",
-                    )
-                built[one.name] = yield from self._argument(factory, one, None)
-            else:
-                hint = _soft_hint(factory, one.name)
-                if hint in self._provide or hint in self._built:
-                    built[one.name] = yield from self.get(hint)
+                built[one.name] = yield from self._argument(one)
+            elif one.hint in self._provide or one.hint in self._given:
+                built[one.name] = yield from self.get(one.hint)
         if inspect.isgeneratorfunction(factory):
             opened = contextmanager(factory)(**built)
             instance = opened.__enter__()
@@ -193,28 +202,20 @@ class Scope:
             self._open.append(waiting)
             return instance
         answer = factory(**built)
-        return (yield answer) if is_async(factory) else answer
+        # Asked of the answer as well: a lambda around an async function is not async itself.
+        return (yield answer) if is_async(factory) or inspect.iscoroutine(answer) else answer
 
-    def _argument(
-        self, function: Callable[..., Any], one: Parameter, owner: type | None
-    ) -> Building:
-        try:
-            hint = hint_of(function, one.name, owner=owner)
-        except UnusableHint as problem:
+    def _argument(self, need: Need) -> Building:
+        if need.hint is NO_HINT or (_is_vague(need.hint) and not self._has(need.hint)):
             raise ResolveError(
-                wanted=f"parameter {one.name!r} of {describe(function)}",
-                reason=problem.reason,
-                remedy="Import the name at run time, not under TYPE_CHECKING",
-            ) from problem
-        hint = _plain(hint)
-        if hint is NO_HINT or (_is_builtin(hint) and hint not in self._provide):
-            raise ResolveError(
-                wanted=f"parameter {one.name!r} of {describe(function)}",
-                reason="it has no hint" if hint is NO_HINT else f"{_name(hint)} may be anything",
-                remedy="Hint it with a class of its own, give it a default, or put a factory of"
-                " what needs it into `provide`",
+                wanted=f"parameter {need.name!r} of {need.of}",
+                reason=need.problem or f"{_name(need.hint)} may be anything",
+                remedy=need.remedy,
             )
-        return (yield from self.get(hint))
+        return (yield from self.get(need.hint))
+
+    def _has(self, wanted: Any) -> bool:
+        return wanted in self._provide or wanted in self._given or self._resolver is not None
 
     def close(self, error: BaseException | None = None) -> Generator[Awaitable[Any], Any, None]:
         """
@@ -225,7 +226,7 @@ class Scope:
                 Swallowing it there changes nothing.
         """
         raised = (None, None, None) if error is None else (type(error), error, error.__traceback__)
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
         while self._open:
             opened = self._open.pop()
             try:
@@ -233,21 +234,64 @@ class Scope:
                     yield opened.__aexit__(*raised)
                 else:
                     opened.__exit__(*raised)
-            except Exception as problem:  # noqa: BLE001 -- the others must be closed too
+            except GeneratorExit:
+                raise
+            except BaseException as problem:  # noqa: BLE001 -- the others must be closed too
                 if problem is not error:
                     errors.append(problem)
-        if len(errors) == 1:
-            raise errors[0]
-        if errors:
-            raise ScopeNotClosed(errors=errors)
+        failures = [one for one in errors if isinstance(one, Exception)]
+        if len(failures) < len(errors):
+            # A cancellation or an interrupt: whoever sent it waits for it.
+            raise next(one for one in errors if not isinstance(one, Exception))
+        if len(failures) == 1:
+            raise failures[0]
+        if failures:
+            raise ScopeNotClosed(errors=failures)
 
 
-def _soft_hint(factory: Callable[..., Any], name: str) -> Any:
+@frozen
+class Need:
+    """A parameter of a factory or a function, and what its hint asks for."""
+
+    name: str
+    #: Whose parameter it is.
+    of: str
+    required: bool
+    #: `NO_HINT` where it says nothing that could be built.
+    hint: Any
+    #: Why it says nothing, and what to do about it.
+    problem: str = ""
+    remedy: str = (
+        "Hint it with a class of its own, give it a default, or put a factory of what needs it"
+        " into `provide`"
+    )
+
+
+def _needs(factory: Callable[..., Any], wanted: Any) -> tuple[Need, ...]:
+    found: list[Need] = []
+    for one in parameters(factory) or ():
+        if one.required and not one.keyword:
+            raise ResolveError(
+                wanted=_name(wanted),
+                reason=f"its parameter {one.name!r} is positional-only",
+                remedy=f"Write EventBus(provide={{{_name(wanted)}: make_it}})",
+            )
+        if one.keyword and not one.variadic:
+            found.append(_need(factory, one, None))
+    return tuple(found)
+
+
+def _need(function: Callable[..., Any], one: Parameter, owner: type | None) -> Need:
+    whose = describe(function)
     try:
-        hint = _plain(hint_of(factory, name))
-    except UnusableHint:
-        return NO_HINT
-    return hint if _hashable(hint) else NO_HINT
+        hint = _plain(hint_of(function, one.name, owner=owner))
+        hash(hint)
+    except UnusableHint as unusable:
+        remedy = "Import the name at run time, not under TYPE_CHECKING"
+        return Need(one.name, whose, one.required, NO_HINT, unusable.reason, remedy)
+    except TypeError:
+        return Need(one.name, whose, one.required, NO_HINT, "its hint is not a class")
+    return Need(one.name, whose, one.required, hint, "it has no hint" if hint is NO_HINT else "")
 
 
 def _plain(hint: Any) -> Any:
@@ -261,12 +305,15 @@ def _plain(hint: Any) -> Any:
     return hint
 
 
-def _hashable(thing: Any) -> bool:
-    return getattr(type(thing), "__hash__", None) is not None
+def _is_vague(hint: Any) -> bool:
+    """Tell whether a hint says what a thing is, and not which: a number, a path, a lock."""
+    module = str(getattr(hint, "__module__", ""))
+    return module.partition(".")[0] in sys.stdlib_module_names
 
 
-def _is_builtin(thing: Any) -> bool:
-    return getattr(thing, "__module__", "") == "builtins"
+def _is_open(cls: type) -> bool:
+    """Tell whether a class is for others to fill in."""
+    return inspect.isabstract(cls) or getattr(cls, "_is_protocol", False)
 
 
 def _name(thing: Any) -> str:

@@ -45,24 +45,32 @@ class Waits(Protocol):
 
 def drive(walk: Walk, here: Waits) -> Any:
     """Walk in sync code: block where the walk must wait."""
+    outcome: Any = None
+    error: BaseException | None = None
     try:
-        effect = next(walk)
         while True:
+            # Outside of the handler: else what the walk raises later would seem to come of this error.
+            effect = walk.send(outcome) if error is None else walk.throw(error)
+            outcome = error = None
             try:
                 outcome = effect.call() if isinstance(effect, Blocking) else here.wait(effect)
-            except BaseException as error:  # noqa: BLE001 -- the walk decides
-                effect = walk.throw(error)
-            else:
-                effect = walk.send(outcome)
+            except BaseException as raised:  # noqa: BLE001 -- the walk decides
+                error = raised
     except StopIteration as stop:
         return stop.value
+    finally:
+        # Its traceback holds this frame: without a circle it is freed when it is handled.
+        del error
 
 
 async def adrive(walk: Walk) -> Any:
     """Walk in async code: await, and do what blocks in a thread."""
+    outcome: Any = None
+    error: BaseException | None = None
     try:
-        effect = next(walk)
         while True:
+            effect = walk.send(outcome) if error is None else walk.throw(error)
+            outcome = error = None
             try:
                 if isinstance(effect, Blocking):
                     outcome = await _off_loop(effect.call)
@@ -71,12 +79,12 @@ async def adrive(walk: Walk) -> Any:
             except GeneratorExit:
                 walk.close()
                 raise
-            except BaseException as error:  # noqa: BLE001 -- the walk decides
-                effect = walk.throw(error)
-            else:
-                effect = walk.send(outcome)
+            except BaseException as raised:  # noqa: BLE001 -- the walk decides
+                error = raised
     except StopIteration as stop:
         return stop.value
+    finally:
+        del error
 
 
 async def _off_loop(call: Callable[[], Any]) -> Any:
@@ -91,11 +99,10 @@ async def _off_loop(call: Callable[[], Any]) -> Any:
     cancelled: BaseException | None = None
     while not work.done():
         try:
-            await asyncio.shield(work)
+            # Neither cancels it when we are cancelled, nor raises what it raises.
+            await asyncio.wait([work])
         except asyncio.CancelledError as error:
             cancelled = error
-        except BaseException:  # noqa: BLE001, S110 -- raised by result() below
-            pass
     if cancelled is not None and work.exception() is None:
         raise cancelled
     return work.result()

@@ -109,7 +109,9 @@ class Catalogue:
         if cls is not object:
             self.types.add(cls)
         children: list[type] = type.__subclasses__(cls)
-        for child in children:
+        # Of two with one name the later is meant: attrs and dataclasses make a class with slots anew,
+        # and its first form lives on until the garbage collector comes by.
+        for child in {(one.__module__, one.__qualname__): one for one in children}.values():
             if child.__module__ in homes:
                 self._add_class(child, homes)
 
@@ -140,10 +142,9 @@ class Catalogue:
             name = event_name(type(event))
             entry.check_hears(event, name)
             return name, (event,)
-        hints = None if document.options.get("wildcard") else entry.payload_hints()
-        payload = decode_payload(document.data, hints, event=name, envelope=document.id)
         entry.check_hears(name, name)
-        return name, payload
+        hints = None if document.options.get("wildcard") else entry.payload_hints()
+        return name, decode_payload(document.data, hints, event=name, envelope=document.id)
 
     def entries(self) -> list[Entry]:
         """Return every queued listener once."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -49,8 +49,8 @@ class Connections:
         self._maker = maker
         self._ports: dict[str, Port] = {}
         self._lock = threading.Lock()
-        #: Gives the ports in place of the real ones, while the queue is faked.
-        self.stand_in: Callable[[str], Port] | None = None
+        #: What gives the ports in place of the real ones, the innermost first.
+        self._stand_ins: tuple[Callable[[str], Port], ...] = ()
 
     def names(self) -> list[str]:
         """Return the names of the configured connections, the default's too."""
@@ -71,7 +71,7 @@ class Connections:
 
     def is_sync(self, name: str | None) -> bool:
         """Tell whether the jobs of a connection run at once, here."""
-        return self._url(self.checked(name)) == SYNC and self.stand_in is None
+        return self._url(self.checked(name)) == SYNC and not self._stand_ins
 
     def port(self, name: str | None = None) -> Port:
         """
@@ -82,7 +82,21 @@ class Connections:
             ConfigurationError: Its URL cannot be.
         """
         name = self.checked(name)
-        return self._real(name) if self.stand_in is None else self.stand_in(name)
+        for stand_in in self._stand_ins:
+            return stand_in(name)
+        return self._real(name)
+
+    @contextmanager
+    def standing_in(self, port: Callable[[str], Port]) -> Generator[None]:
+        """Let `port` give the ports in this block, in place of every connection; nothing is opened."""
+        with self._lock:
+            self._stand_ins = (port, *self._stand_ins)
+        try:
+            yield
+        finally:
+            # Only this one: blocks in several threads may end in another order than they began.
+            with self._lock:
+                self._stand_ins = tuple(one for one in self._stand_ins if one is not port)
 
     def _real(self, name: str) -> Port:
         with self._lock:

@@ -7,7 +7,7 @@ exceptions of user code are caught in one place, `_call`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any
 
 from eventbus.backends.base import Claim
@@ -178,11 +178,13 @@ class Executor:
             target.function, injected(target, _form(execution)), target.owner
         )
         if target.is_async:
-            yield self._limits.waiting(name, limit, call(*arguments, **extra))
-            return
-        answer = self._limits.running(name, limit, lambda: call(*arguments, **extra))
+            answer = call(*arguments, **extra)
+        else:
+            answer = self._limits.running(name, limit, lambda: call(*arguments, **extra))
         if target.waits(answer):
-            yield self._limits.waiting(name, limit, answer)
+            left = yield _kept(self._limits.waiting(name, limit, answer))
+            if left is not None:
+                raise left
 
     def _built(self, execution: Execution, scope: Scope) -> Walk:
         target = _known(execution).target
@@ -216,7 +218,7 @@ class Executor:
             execution.outcome = Outcome.RELEASED
         elif error is not None:
             self._decide_error(execution, error)
-        if settled is not None and error is not None and error is not execution.error:
+        if settled is not None and error is not None and settled != FailedByHand(error):
             _log().warning(
                 "job %s settled itself, and raised afterwards",
                 execution.envelope.id,
@@ -292,9 +294,11 @@ class Executor:
         if isinstance(hook, str):
             owner = entry.target.owner
             assert owner is not None  # only a class has hooks by name
-            hook = getattr((yield from _listener(owner, execution, scope)), hook)
-        answer = hook(*execution.arguments, execution.error)
-        if is_async(hook):
+            call = getattr((yield from _listener(owner, execution, scope)), hook)
+        else:
+            call = hook
+        answer = call(*execution.arguments, execution.error)
+        if is_async(call):
             yield answer
 
     def _tell_outcome(self, execution: Execution) -> Walk:
@@ -324,6 +328,15 @@ def _caught(walk: Walk, execution: Execution) -> Generator[Effect, Any, BaseExce
         return error
     except BaseException as error:  # noqa: BLE001 -- decided about, or logged
         return error
+    return None
+
+
+async def _kept(work: Awaitable[Any]) -> GeneratorExit | None:
+    """Return the GeneratorExit that a listener raises: thrown into our walk, it would end that."""
+    try:
+        await work
+    except GeneratorExit as left:
+        return left
     return None
 
 

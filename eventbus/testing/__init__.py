@@ -6,6 +6,15 @@ the same names are here, for other test runners.
 """
 
 from eventbus.testing.clock import ManualClock
-from eventbus.testing.fakes import FakeEvents, FakeQueue, QueuedJob, fake_events, fake_queue
+from eventbus.testing.fakes import FakeEvents, FakeQueue, fake_events, fake_queue
+from eventbus.testing.recorded import Dispatched, QueuedJob
 
-__all__ = ["FakeEvents", "FakeQueue", "ManualClock", "QueuedJob", "fake_events", "fake_queue"]
+__all__ = [
+    "Dispatched",
+    "FakeEvents",
+    "FakeQueue",
+    "ManualClock",
+    "QueuedJob",
+    "fake_events",
+    "fake_queue",
+]

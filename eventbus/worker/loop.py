@@ -13,7 +13,7 @@ from eventbus.backends.port import Port
 from eventbus.bus import EventBus
 from eventbus.defaults import GRACE, LEASE, SLEEP, STORE_BACKOFF_LIMIT, TIMEOUT, TRIES
 from eventbus.dispatch.waiting import drive
-from eventbus.errors import BackendError, InvalidOption
+from eventbus.errors import BackendError, ConfigurationError, InvalidOption
 from eventbus.queue.envelope import valid_name
 from eventbus.queue.execute import Execution, Executor, Rules
 from eventbus.queue.lifecycle import WorkerStarting, WorkerStopping
@@ -127,7 +127,7 @@ class Worker:
         queues = self.queues or (port.default_queue,)
         try:
             port.next_due(queues)
-        except BackendError as error:
+        except (BackendError, ConfigurationError) as error:  # a file that others may write, say
             _log.error("the store cannot be used: %s", error)
             return ExitCode.BACKEND
         started_at = datetime.now(UTC)

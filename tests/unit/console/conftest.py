@@ -18,6 +18,7 @@ from eventbus.queue.codec import Document, write
 from eventbus.queue.envelope import Envelope
 from eventbus.testing.clock import ManualClock
 
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """The current folder; what is imported from it is forgotten after the test."""
@@ -49,7 +50,9 @@ def run(folder):
     """Run the command with the application `depot.app:bus`."""
 
     def run(*args, app="depot.app:bus"):
-        return CliRunner().invoke(command, [*(["--app", app] if app else []), *args], prog_name="eventbus")
+        return CliRunner().invoke(
+            command, [*(["--app", app] if app else []), *args], prog_name="eventbus"
+        )
 
     return run
 
@@ -66,7 +69,8 @@ def store(folder, clock, module):
         "app",
         """
         from datetime import UTC, datetime
-                from eventbus.testing.clock import ManualClock
+        from eventbus import EventBus
+        from eventbus.testing.clock import ManualClock
 
         clock = ManualClock(datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC))
         bus = EventBus(
@@ -93,7 +97,7 @@ def fail(store):
         id,
         *,
         queue="emails",
-        error="Traceback ...\nValueError: no such address\n",
+        error="Traceback (most recent call last):\n  ...\nValueError: no such address\n",
         body=None,
         port=store,
         **fields,
@@ -146,3 +150,10 @@ def at_a_terminal(monkeypatch):
         monkeypatch.setattr(sys, "stdin", terminal)
         yield at_a_terminal
     os.close(master)
+
+
+@pytest.fixture
+def bus(run, store):
+    """The bus that the command loads."""
+    run("failed")
+    return sys.modules["depot.app"].bus

@@ -17,7 +17,6 @@ from typing_extensions import TypeAliasType
 from eventbus.dispatch.hints import (
     NO_HINT,
     UnusableHint,
-    event_classes,
     hint_of,
     is_async,
     parameters,
@@ -98,7 +97,7 @@ def module_of(text: str, monkeypatch: pytest.MonkeyPatch, name: str = "made_for_
         (Placed | Shipped, (Placed, Shipped)),
         ("Placed | Shipped", (Placed, Shipped)),
         (Union[Placed, Shipped], (Placed, Shipped)),  # noqa: UP007
-        (Union["Placed", Shipped], (Placed, Shipped)),  # noqa: UP007
+        (Union["Placed", Shipped], (Placed, Shipped)),
         ("Either", (Placed, Shipped)),
         (Alias, (Placed, Late)),
         ("Alias | Shipped", (Placed, Late, Shipped)),
@@ -291,7 +290,9 @@ def test_async_is_told_without_calling():
 
     async def function(event): ...
 
-    assert [is_async(one) for one in (function, functools.partial(function, 1), Async())] == [True] * 3
+    assert [is_async(one) for one in (function, functools.partial(function, 1), Async())] == [
+        True
+    ] * 3
     assert [is_async(one) for one in (Sync(), Sync, len, lambda event: None)] == [False] * 4
 
 
@@ -460,7 +461,9 @@ def test_a_field_means_what_it_means_where_it_was_written(make, monkeypatch):
     """The constructor is generated for the subclass, whose module need not know the parent's hints."""
     head = "from __future__ import annotations\nimport attrs, dataclasses\n"
     base = module_of(
-        f"{head}class Mailer: ...\n@{make}\nclass Base:\n    mailer: Mailer\n", monkeypatch, "hints_a"
+        f"{head}class Mailer: ...\n@{make}\nclass Base:\n    mailer: Mailer\n",
+        monkeypatch,
+        "hints_a",
     )
     below = module_of(
         f"{head}from hints_a import Base\n@{make}\nclass Below(Base):\n    own: Base\n",
@@ -473,7 +476,10 @@ def test_a_field_means_what_it_means_where_it_was_written(make, monkeypatch):
 
 
 def test_a_module_that_is_gone_leaves_the_globals_of_the_function(monkeypatch):
-    module = module_of("class Mailer: ...\nclass Plain:\n    def __init__(self, mailer: 'Mailer'): ...", monkeypatch)
+    module = module_of(
+        "class Mailer: ...\nclass Plain:\n    def __init__(self, mailer: 'Mailer'): ...",
+        monkeypatch,
+    )
     monkeypatch.delitem(sys.modules, module.__name__)
 
     assert hint_of(module.Plain, "mailer") is module.Mailer

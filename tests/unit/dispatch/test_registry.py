@@ -46,7 +46,7 @@ class Declared:
 
 
 class Mailer:
-    def handle(self, event: Base) -> str:
+    def handle(self, event):
         return "built"
 
 
@@ -280,6 +280,15 @@ def test_a_target_of_a_class_and_of_its_parents_runs_once_at_its_nearest_place(b
         *["runs as the listener of Leaf"] * 3,
     ]
     assert [one.event for one in bus.listeners_for(Middle)] == [Middle]
+
+
+def test_the_nearest_place_of_a_target_is_the_most_specific_one_and_not_the_first(bus):
+    """TR1: a higher priority of the parent's registration does not count."""
+    bus.listen(Base, Mailer, priority=10)
+    bus.listen(Leaf, Mailer)
+    bus.listen(Leaf, answering("other"), priority=5)
+
+    assert bus.dispatch(Leaf()) == ["other", "built"]
 
 
 def test_a_target_of_a_class_and_of_a_wildcard_runs_for_both(bus):

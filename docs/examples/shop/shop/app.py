@@ -9,8 +9,9 @@ from eventbus import EventBus
 from shop.mailing import Outbox
 from shop.stock import Stock
 
-FOLDER = Path(os.environ.get("SHOP_FOLDER", Path(__file__).parents[1] / "var"))
-ORDERS = Path(__file__).parents[1] / "orders.csv"
+HERE = Path(__file__).parents[1]
+ORDERS = Path(os.environ.get("SHOP_ORDERS", HERE / "orders.csv"))
+FOLDER = Path(os.environ.get("SHOP_FOLDER", HERE / "var"))
 
 stock = Stock(each=700)
 

@@ -4,36 +4,149 @@ Run the shop: read 1,000 orders, dispatch them, let a worker send the mails, che
     python -m shop.demo
 """
 
+import os
 import select
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from attrs import define, field
 
 from shop.app import FOLDER, ORDERS, bus, stock
 from shop.orders import Unreadable, order, rows
+from shop.stock import LOW
 
 QUEUES = ("emails", "warehouse")
 WORKER = (
     "eventbus-worker", "shop.app:bus", "--queue", ",".join(QUEUES), "--sleep", "0.2", "--lease", "2",
 )  # fmt: skip
+OUTBOX = FOLDER / "outbox"
+LOG = FOLDER / "worker.log"
+
+
+def main() -> None:
+    """Run the demo."""
+    clear()
+    print(f"A worker starts: {' '.join(WORKER)}")
+    began = time.monotonic()
+    progress = Progress()
+    with LOG.open("wb") as log:
+        worker = subprocess.Popen([program(WORKER[0]), *WORKER[1:]], stdout=log, stderr=log)
+        try:
+            take_orders(progress)
+            finish(worker, progress)
+        finally:
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
+    progress.line(f"Done in {time.monotonic() - began:.1f} s.")
+    good = summary(progress)
+    look_next()
+    if not good:
+        sys.exit("The summary is WRONG: please tell us.")
+
+
+def clear() -> None:
+    """Remove what an earlier run has left."""
+    shutil.rmtree(OUTBOX, ignore_errors=True)
+    OUTBOX.mkdir(parents=True)
+    for old in FOLDER.glob("queue.db*"):
+        old.unlink()
+
+
+def program(name: str) -> Path:
+    """Return where a command of eventbus is: beside the Python that runs this."""
+    return Path(sys.executable).with_name(name)
+
+
+# What happens.
+
+
+def take_orders(progress: "Progress") -> None:
+    """Dispatch an event for each order of the file."""
+    for row in rows(ORDERS):
+        try:
+            placed = order(row)
+        except Unreadable as problem:
+            progress.unreadable += 1
+            progress.line(f"  not an order, left out: {problem}")
+            continue
+        answers = bus.dispatch(placed)
+        progress.dispatched += 1
+        # Every listener that ran has an answer, if only None; a guard that refuses is the first.
+        progress.refused += not answers
+        progress.update()
+
+
+def waiting() -> int:
+    """Return how many jobs are still to be done."""
+    sizes = [bus.connections.port().size(queue) for queue in QUEUES]
+    return sum(one.ready + one.delayed + one.leased for one in sizes)
+
+
+def finish(worker: "subprocess.Popen[bytes]", progress: "Progress") -> None:
+    """Wait until every job is done, then ask the worker to stop."""
+    while waiting():
+        if worker.poll() is not None:
+            sys.exit(f"the worker has died with {worker.returncode}; see {LOG}")
+        progress.update()
+        select.select([], [], [], 0.2)
+    worker.send_signal(signal.SIGTERM)
+    code = worker.wait(timeout=30)
+    if code != 0:
+        sys.exit(f"the worker ended with {code}; see {LOG}")
+
+
+class Progress:
+    """Counts, and shows: one line that changes on a terminal, a line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self.dispatched = 0
+        self.refused = 0
+        self.unreadable = 0
+        self._live = sys.stdout.isatty()
+        self._last = time.monotonic()
+
+    def update(self) -> None:
+        """Show where we are, at most ten times a second (once a second in a log)."""
+        now = time.monotonic()
+        if now - self._last < (0.1 if self._live else 1.0):
+            return
+        self._last = now
+        mails = len(list(OUTBOX.glob("*.eml")))
+        text = (
+            f"  {self.dispatched} orders dispatched, {mails} mails sent, {waiting()} jobs waiting"
+        )
+        print(f"\r{text:<70}" if self._live else text, end="" if self._live else "\n", flush=True)
+
+    def line(self, text: str) -> None:
+        """Print a line of its own."""
+        print(f"\r{text:<70}" if self._live else text, flush=True)
+
+
+# Whether it was right.
 
 
 @define
 class Expected:
     """What must have happened, read from the orders alone."""
 
+    refused: set[int] = field(factory=set)
     confirmations: set[int] = field(factory=set)
-    picklists: set[int] = field(factory=set)
     greylisted: set[int] = field(factory=set)
     failed: set[int] = field(factory=set)
-    refused: set[int] = field(factory=set)
-    sold: int = 0
+    picklists: set[int] = field(factory=set)
+    sold: Counter[str] = field(factory=Counter)
     unreadable: int = 0
+
+    @property
+    def reorders(self) -> set[str]:
+        """The articles of which little is left."""
+        return {sku for sku, sold in self.sold.items() if stock.each - sold < LOW}
 
 
 def expected() -> Expected:
@@ -48,7 +161,7 @@ def expected() -> Expected:
         if one.email.endswith(".invalid"):
             result.refused.add(one.order_id)
             continue
-        result.sold += one.quantity
+        result.sold[one.sku] += one.quantity
         if one.email.startswith("mailbox-full@"):
             result.failed.add(one.order_id)
         else:
@@ -60,138 +173,66 @@ def expected() -> Expected:
     return result
 
 
-def take_orders(say: "Progress") -> None:
-    """Dispatch an event for each order of the file."""
-    for row in rows(ORDERS):
-        try:
-            placed = order(row)
-        except Unreadable as problem:
-            say.line(f"  not an order, left out: {problem}")
-            continue
-        bus.dispatch(placed)
-        say.dispatched += 1
-        say.update()
+def sent(kind: str) -> set[str]:
+    """Return for what a kind of mail lies in the outbox: the numbers of orders, or articles."""
+    return {path.stem.removeprefix(f"{kind}-") for path in OUTBOX.glob(f"{kind}-*.eml")}
 
 
-def waiting() -> int:
-    """Return how many jobs are still to be done."""
-    sizes = [bus.connections.port().size(queue) for queue in QUEUES]
-    return sum(one.ready + one.delayed + one.leased for one in sizes)
-
-
-class Progress:
-    """One line that changes on a terminal; a line now and then elsewhere."""
-
-    def __init__(self) -> None:
-        self.dispatched = 0
-        self._last = 0.0
-        self._live = sys.stdout.isatty()
-
-    def update(self) -> None:
-        """Show where we are, at most ten times a second (once a second in a log)."""
-        now = time.monotonic()
-        if now - self._last < (0.1 if self._live else 1.0):
-            return
-        self._last = now
-        sent = len(list((FOLDER / "outbox").glob("*.eml")))
-        text = f"  {self.dispatched} orders dispatched, {sent} mails sent, {waiting()} jobs waiting"
-        print(f"\r{text}   " if self._live else text, end="" if self._live else "\n", flush=True)
-
-    def line(self, text: str) -> None:
-        """Print a line of its own."""
-        print(f"\r{text:<70}" if self._live else text, flush=True)
-
-
-def finish(worker: "subprocess.Popen[bytes]", say: Progress) -> None:
-    """Wait until every job is done, then ask the worker to stop."""
-    while waiting():
-        if worker.poll() is not None:
-            sys.exit(f"the worker has died with {worker.returncode}; see {FOLDER / 'worker.log'}")
-        say.update()
-        select.select([], [], [], 0.05)
-    worker.send_signal(signal.SIGTERM)
-    code = worker.wait(timeout=30)
-    if code != 0:
-        sys.exit(f"the worker ended with {code}; see {FOLDER / 'worker.log'}")
-
-
-def sent(kind: str) -> set[int]:
-    """Return the orders for which a kind of mail lies in the outbox."""
-    return {int(path.stem.split("-")[1]) for path in (FOLDER / "outbox").glob(f"{kind}-*.eml")}
-
-
-def summary() -> bool:
-    """Print what happened beside what should have; tell whether they agree."""
-    wanted = expected()
+def summary(progress: Progress) -> bool:
+    """Print what should have happened beside what has; tell whether they agree."""
+    want = expected()
     failed = bus.failed.all()
-    lines = [
-        ("orders dispatched", len(wanted.confirmations | wanted.failed | wanted.refused), None),
-        ("  refused by the guard, so nobody else heard", len(wanted.refused), None),
-        ("rows that were no orders", wanted.unreadable, None),
-        ("articles taken from the stock", wanted.sold, stock.sold.total()),
-        ("confirmations in the outbox", wanted.confirmations, sent("confirmation")),
-        ("pick lists in the outbox", wanted.picklists, sent("picklist")),
-        (
-            "  sent on a second try (greylisted)",
-            len(wanted.greylisted),
-            len(list((FOLDER / "outbox" / "greylist").glob("confirmation-*"))),
-        ),
-        ("failed jobs kept", len(wanted.failed), len(failed)),
+    taken = want.confirmations | want.failed | want.refused
+    second = {path.name.removeprefix("confirmation-") for path in OUTBOX.glob("greylist/*")}
+    lines: list[tuple[str, set[int] | set[str] | int, set[str] | int]] = [
+        ("orders dispatched", len(taken), progress.dispatched),
+        ("  refused by the guard: nobody else heard", len(want.refused), progress.refused),
+        ("rows that were no orders", want.unreadable, progress.unreadable),
+        ("articles taken from the stock", want.sold.total(), stock.sold.total()),
+        ("confirmations in the outbox", want.confirmations, sent("confirmation")),
+        ("  sent on a second try (greylisted)", want.greylisted, second),
+        ("pick lists in the outbox", want.picklists, sent("picklist")),
+        ("reorders in the outbox", want.reorders, sent("reorder")),
+        ("failed jobs kept", len(want.failed), len(failed)),
     ]
+    print(f"\n  {'':<44}{'expected':>10}{'found':>9}")
     good = True
-    print("\n                                                expected    found")
-    for text, want, found in lines:
-        same = found is None or want == found
+    for text, should, is_ in lines:
+        same = {str(one) for one in should} == is_ if isinstance(should, set) else should == is_
         good = good and same
-        shown = "" if found is None else len(found) if isinstance(found, set) else found
-        count = len(want) if isinstance(want, set) else want
-        print(f"  {text:<44}{count:>10}{shown:>9}  {'' if found is None else 'ok' if same else 'WRONG'}")
+        print(f"  {text:<44}{count(should):>10}{count(is_):>9}  {'ok' if same else 'WRONG'}")
     for job in failed:
         print(f"\n  failed: {job.name} after {job.attempts} tries: {job.reason}")
     return good
 
 
+def count(found: "set[int] | set[str] | int") -> int:
+    """Return how many there are."""
+    return found if isinstance(found, int) else len(found)
+
+
 def look_next() -> None:
     """Say what there is to look at."""
     here = Path.cwd()
-    try:
-        place = FOLDER.relative_to(here)
-    except ValueError:
-        place = FOLDER
-    print(
-        f"""
-What to look at next, from {here}:
-  {place}/outbox/confirmation-385.eml   a mail to a customer
-  {place}/worker.log                    what the worker said
-  shop/listeners.py                     the listeners; shop/app.py makes the bus
-  eventbus --app shop.app:bus list      who listens to what
-  eventbus --app shop.app:bus failed    the job that failed, and why
-"""
-    )
+    places = {path: shown(path, here) for path in (OUTBOX / "confirmation-385.eml", LOG)}
+    found = shutil.which("eventbus")
+    own = program("eventbus")
+    eventbus = "eventbus" if found and Path(found).samefile(own) else shown(own, here)
+    looks = [
+        *zip(places.values(), ("a mail to a customer", "what the worker said"), strict=True),
+        ("shop/listeners.py", "the listeners; shop/app.py makes the bus"),
+        (f"{eventbus} --app shop.app:bus list", "who listens to what"),
+        (f"{eventbus} --app shop.app:bus failed", "the job that failed, and why"),
+    ]
+    width = max(len(what) for what, _ in looks)
+    print(f"\nWhat to look at next, from {here}:")
+    for what, why in looks:
+        print(f"  {what:<{width}}   {why}")
 
 
-def main() -> None:
-    """Run the demo."""
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    (FOLDER / "outbox").mkdir(parents=True)
-    print(f"A worker starts: {' '.join(WORKER)}")
-    began = time.monotonic()
-    program = Path(sys.executable).with_name(WORKER[0])
-    with (FOLDER / "worker.log").open("wb") as log:
-        worker = subprocess.Popen([program, *WORKER[1:]], stdout=log, stderr=log)
-        try:
-            say = Progress()
-            take_orders(say)
-            finish(worker, say)
-        finally:
-            if worker.poll() is None:
-                worker.kill()
-                worker.wait()
-    say.line(f"Done in {time.monotonic() - began:.1f} s.")
-    good = summary()
-    look_next()
-    if not good:
-        sys.exit("The summary is wrong: please tell us.")
+def shown(path: Path, here: Path) -> str:
+    """Return a path as one would type it here."""
+    return min(str(path), os.path.relpath(path, here), key=len)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from eventbus import Attempt, EventBus, ShouldQueue, listens
 from shop.events import OrderPlaced, StockLow
 from shop.mailing import Outbox
-from shop.stock import Stock
+from shop.stock import LOW, Stock
 
 
 @listens(priority=10)  # a guard goes first, and False stops the others
@@ -23,7 +23,7 @@ class StockLedger:
         """Take the articles out of the stock."""
         before = self.stock.each - self.stock.sold[event.sku]
         left = self.stock.take(event.sku, event.quantity)
-        if left < 100 <= before:
+        if left < LOW <= before:
             self.bus.dispatch(StockLow(event.sku, left))
 
 

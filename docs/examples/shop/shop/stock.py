@@ -2,6 +2,9 @@
 
 from collections import Counter
 
+#: With fewer articles than this, more are ordered.
+LOW = 100
+
 
 class Stock:
     """Counts what was sold of each article."""

@@ -1,0 +1,60 @@
+"""A bus whose jobs lie in memory, and a worker that runs them in this thread."""
+
+from __future__ import annotations
+
+import pytest
+
+from eventbus import EventBus
+from eventbus.queue.lifecycle import LIFECYCLE
+from eventbus.testing.clock import ManualClock
+from eventbus.worker import Worker
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def make_bus(clock):
+    """Return a bus of the listeners given, in memory unless told otherwise."""
+    made = []
+
+    def make(*listeners, connections=None, **options):
+        bus = EventBus(connections=connections or {"default": "memory://"}, clock=clock, **options)
+        for one in listeners:
+            if isinstance(one, tuple) and not isinstance(one[0], type):
+                bus.listen(*one)
+            else:
+                bus.listen(one)
+        made.append(bus)
+        return bus
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def work():
+    """Run what is due; return the worker."""
+
+    def run(bus, connection=None, **options):
+        worker = Worker(bus, connection, stop_when_empty=True, **options)
+        worker.code = worker.run()
+        return worker
+
+    return run
+
+
+@pytest.fixture
+def told():
+    """Return what a bus tells about its jobs from now on."""
+
+    def listen(bus):
+        seen = []
+        for kind in LIFECYCLE:
+            bus.listen(kind, seen.append)
+        return seen
+
+    return listen

@@ -1,0 +1,245 @@
+"""The table of names: what a stored name stands for in this program, and nothing else."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import types
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+from attrs import frozen
+
+from eventbus import ShouldQueue, event, listens
+from eventbus.dispatch.listeners import Listener, marks, target_of
+from eventbus.errors import DecodeError, ListenError, UnknownName
+from eventbus.queue.catalogue import Catalogue, is_wildcard
+from eventbus.queue.codec import Document
+from eventbus.queue.options import read_options
+
+
+@frozen
+class Ordered:
+    number: int
+
+
+@frozen
+class OrderedTwice(Ordered):
+    pass
+
+
+@event("catalogue.shipped")
+@frozen
+class Shipped:
+    number: int
+
+
+@listens(queue=True)
+def tell(event: Ordered) -> None: ...
+
+
+@listens(queue=True, name="tell", aliases=["shop:tell"])
+def tell_named(event: Ordered) -> None: ...
+
+
+@listens(queue=True)
+def import_rows(count: int, kind: str = "csv") -> None: ...
+
+
+@listens(queue=True)
+def import_any(*rows: int) -> None: ...
+
+
+@listens(queue=True)
+def import_unhinted(count) -> None: ...
+
+
+@listens(queue=True)
+def import_unreadable(count: "Missing", *, log: Ordered) -> None: ...  # noqa: F821, UP037
+
+
+def hear(target, to):
+    found = target_of(target, to)
+    own = marks(found.owner or found.function)
+    return Listener(event=to, target=found, options=own[0].options if own else {})
+
+
+def document(**changes):
+    fields = {
+        "id": "a",
+        "kind": "listener",
+        "name": "tell",
+        "event": f"{__name__}:Ordered",
+        "payload": "class",
+        "data": b'{"number":1}',
+        "dispatched_at": datetime(2025, 1, 1, tzinfo=UTC),
+    }
+    return Document(**{**fields, **changes})
+
+
+def test_a_queued_listener_is_found_by_its_name_and_its_aliases():
+    catalogue = Catalogue([hear(tell_named, Ordered)], [])
+
+    assert catalogue.entry("tell") is catalogue.entry("shop:tell")
+    assert catalogue.entries() == [catalogue.entry("tell")]
+
+
+def test_a_listener_that_is_not_queued_is_not_in_it():
+    def plain(event: Ordered) -> None: ...
+
+    assert Catalogue([hear(plain, Ordered)], []).entries() == []
+
+
+def test_a_name_that_is_not_there_is_unknown_not_imported():
+    with pytest.raises(UnknownName, match="os:system"):
+        Catalogue([hear(tell, Ordered)], []).entry("os:system")
+
+
+def test_one_listener_of_several_events_is_one_entry():
+    catalogue = Catalogue(
+        [hear(tell, Ordered), hear(tell, OrderedTwice), hear(tell, "order.*")], []
+    )
+
+    [entry] = catalogue.entries()
+    assert entry.events == [Ordered, OrderedTwice, "order.*"]
+
+
+def test_two_listeners_of_one_name_are_refused():
+    @listens(queue=True, name="tell")
+    def other(event: Ordered) -> None: ...
+
+    with pytest.raises(ListenError, match="stored under the name 'tell' as well"):
+        Catalogue([hear(tell_named, Ordered), hear(other, Ordered)], [])
+
+
+def test_an_alias_that_is_anothers_name_is_refused():
+    @listens(queue=True, name="other", aliases=["tell"])
+    def other(event: Ordered) -> None: ...
+
+    with pytest.raises(ListenError, match="alias 'tell' is the name of"):
+        Catalogue([hear(tell_named, Ordered), hear(other, Ordered)], [])
+
+
+def test_it_knows_what_listeners_hear_and_its_children_of_the_same_modules():
+    types = Catalogue([hear(tell, Ordered)], []).types
+
+    assert types.lookup(f"{__name__}:Ordered").cls is Ordered
+    assert types.lookup(f"{__name__}:OrderedTwice").cls is OrderedTwice
+    with pytest.raises(UnknownName):
+        types.lookup("catalogue.shipped")
+
+
+def test_it_knows_the_declared_events_of_scanned_modules():
+    catalogue = Catalogue([], [__name__, "not_imported_at_all"])
+
+    assert catalogue.types.lookup("catalogue.shipped").cls is Shipped
+
+
+def test_a_child_counts_only_where_a_worker_is_sure_to_import_it(monkeypatch):
+    elsewhere = types.ModuleType("catalogue_elsewhere")
+    monkeypatch.setitem(sys.modules, elsewhere.__name__, elsewhere)
+    elsewhere.Child = type("Child", (Ordered,), {"__module__": elsewhere.__name__})
+
+    with pytest.raises(UnknownName):
+        Catalogue([hear(tell, Ordered)], []).types.lookup("catalogue_elsewhere:Child")
+    scanned = Catalogue([hear(tell, Ordered)], [elsewhere.__name__])
+
+    assert scanned.types.lookup("catalogue_elsewhere:Child").cls is elsewhere.Child
+
+
+@pytest.mark.parametrize("slotted", [frozen, dataclass(slots=True)], ids=["attrs", "dataclass"])
+def test_the_first_form_of_a_class_with_slots_is_not_taken_for_another_class(slotted):
+    gc.disable()  # it is what ends the first form, some time or other
+    try:
+
+        @slotted
+        @event(f"catalogue.child.{id(slotted)}")
+        class Child(Parent):
+            number: int
+
+        catalogue = Catalogue([hear(tell_parents, Parent)], [])
+    finally:
+        gc.enable()
+
+    assert catalogue.types.lookup(Child.__eventbus_event__.name).cls is Child
+
+
+class Parent:
+    pass
+
+
+@listens(queue=True)
+def tell_parents(event: Parent) -> None: ...
+
+
+def test_object_is_heard_and_is_no_event_of_its_own():
+    @listens(queue=True, name="all")
+    def hear_all(event: object) -> None: ...
+
+    with pytest.raises(UnknownName):
+        Catalogue([hear(hear_all, object)], []).types.lookup("builtins:object")
+
+
+@pytest.mark.parametrize(
+    "listener, hints",
+    [
+        (import_rows, (int, str)),
+        (import_any, None),
+        (import_unhinted, None),
+        (import_unreadable, None),
+    ],
+)
+def test_a_payload_is_read_by_the_hints_of_all_its_parameters_or_none(listener, hints):
+    catalogue = Catalogue([hear(listener, "import")], [])
+
+    assert catalogue.entries()[0].payload_hints() == hints
+
+
+def test_an_event_is_decoded_for_its_listener():
+    catalogue = Catalogue([hear(tell_named, Ordered)], [])
+
+    name, payload = catalogue.payload(document(), catalogue.entry("tell"))
+
+    assert (name, payload) == (f"{__name__}.Ordered", (Ordered(1),))
+
+
+def test_a_payload_is_decoded_for_its_listener():
+    catalogue = Catalogue([hear(import_rows, "import")], [])
+    stored = document(event="import", payload="args", data=b'[17,"csv"]')
+
+    assert catalogue.payload(stored, catalogue.entries()[0]) == ("import", (17, "csv"))
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        document(event="order.imported", payload="args", data=b"[1]"),
+        document(event="catalogue.shipped"),
+    ],
+    ids=["name", "class"],
+)
+def test_an_event_that_the_listener_is_not_registered_for_is_rejected(stored):
+    catalogue = Catalogue([hear(tell_named, Ordered)], [__name__])
+
+    with pytest.raises(DecodeError, match="tell does not listen to"):
+        catalogue.payload(stored, catalogue.entry("tell"))
+
+
+def test_wildcards_get_name_and_payload():
+    assert [is_wildcard(one) for one in (Ordered, "order", "order.*")] == [False, False, True]
+
+
+def test_a_class_is_one_entry_for_each_handler():
+    catalogue = Catalogue([hear((Both, "handle"), Ordered), hear((Both, "handle_it"), Shipped)], [])
+
+    assert sorted(one.options.name for one in catalogue.entries()) == ["both", "both.handle_it"]
+    assert read_options(hear((Both, "handle"), Ordered)).name == "both"
+
+
+class Both(ShouldQueue):
+    name = "both"
+
+    def handle(self, event: Ordered) -> None: ...
+
+    def handle_it(self, event: Shipped) -> None: ...
