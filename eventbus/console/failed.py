@@ -15,7 +15,7 @@ from eventbus.console.application import Application
 from eventbus.console.exits import ExitCode, misused, say
 from eventbus.console.text import aligned, cut, indented, instant, json_lines, one_line, print_json
 from eventbus.errors import CodecError, ConfigurationError, FailedJobNotFound
-from eventbus.queue.codec import read
+from eventbus.queue.codec.document import read
 from eventbus.queue.envelope import valid_name
 from eventbus.queue.failed import FailedJob
 from eventbus.queue.options import seconds

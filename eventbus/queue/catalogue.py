@@ -16,9 +16,9 @@ from eventbus.dispatch.hints import NO_HINT, UnusableHint
 from eventbus.dispatch.listeners import Listener, Target, calling
 from eventbus.dispatch.names import concerns, declaration, event_name
 from eventbus.errors import DecodeError, ListenError, UnknownName
-from eventbus.queue.codec import Document
+from eventbus.queue.codec.document import Document
+from eventbus.queue.codec.typed import EventTypes, decode_payload
 from eventbus.queue.options import QueueOptions, read_options
-from eventbus.queue.typed import EventTypes, decode_payload
 
 __all__ = ["Catalogue", "Entry"]
 

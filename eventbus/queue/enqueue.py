@@ -15,13 +15,13 @@ from eventbus.dispatch.hints import is_async
 from eventbus.dispatch.listeners import Listener
 from eventbus.dispatch.waiting import Blocking, Walk
 from eventbus.queue.catalogue import Catalogue, is_wildcard
-from eventbus.queue.codec import Document, write
+from eventbus.queue.codec.document import Document, write
+from eventbus.queue.codec.typed import encode_payload
 from eventbus.queue.connections import Connections
 from eventbus.queue.envelope import Envelope, new_id, valid_name
 from eventbus.queue.execute import Executor
 from eventbus.queue.lifecycle import LIFECYCLE
 from eventbus.queue.options import QueueOptions, seconds
-from eventbus.queue.typed import encode_payload
 
 __all__ = ["Enqueued", "Enqueuer"]
 

@@ -65,7 +65,7 @@ class Envelope:
     id: str
     #: The queue it lies in.
     queue: str
-    #: The job as one JSON document (`eventbus.queue.codec`); opaque to backends.
+    #: The job as one JSON document (`eventbus.queue.codec.document`); opaque to backends.
     body: bytes = field(repr=False)
     #: Seconds from the push until it may be claimed.
     delay: float = 0.0

@@ -26,7 +26,7 @@ from eventbus.errors import (
 )
 from eventbus.queue.attempt import Attempt, Deleted, FailedByHand, InteractsWithQueue, Released
 from eventbus.queue.catalogue import Catalogue, Entry
-from eventbus.queue.codec import Document, read
+from eventbus.queue.codec.document import Document, read
 from eventbus.queue.envelope import Envelope
 from eventbus.queue.execution import Execution, Limits, NoLimits, Rules, error_text
 from eventbus.queue.lifecycle import (

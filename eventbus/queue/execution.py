@@ -13,7 +13,7 @@ from eventbus.backends.port import Port
 from eventbus.defaults import ERROR_TEXT_LIMIT, MAX_LOST, TIMEOUT, TRIES
 from eventbus.queue.attempt import Attempt
 from eventbus.queue.catalogue import Entry
-from eventbus.queue.codec import Document
+from eventbus.queue.codec.document import Document
 from eventbus.queue.envelope import Envelope
 from eventbus.queue.lifecycle import Outcome
 

@@ -10,7 +10,7 @@ from attrs import frozen
 from eventbus.backends import base
 from eventbus.backends.port import Port
 from eventbus.errors import CodecError, FailedJobNotFound
-from eventbus.queue.codec import read
+from eventbus.queue.codec.document import read
 from eventbus.queue.connections import Connections
 from eventbus.queue.options import seconds
 

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from eventbus.bus import EventBus
 from eventbus.dispatch.listeners import Target, describe, target_of
-from eventbus.queue.codec import read
+from eventbus.queue.codec.document import read
 from eventbus.queue.envelope import Envelope
 
 __all__ = ["Dispatched", "QueuedJob", "RecordedJobs", "called", "expect", "fitting", "listed"]

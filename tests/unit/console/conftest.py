@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from eventbus.backends.port import Port
 from eventbus.backends.sqlite import SqliteBackend
 from eventbus.console.command import command
-from eventbus.queue.codec import Document, write
+from eventbus.queue.codec.document import Document, write
 from eventbus.queue.envelope import Envelope
 from eventbus.testing.clock import ManualClock
 

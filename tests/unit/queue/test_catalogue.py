@@ -15,7 +15,7 @@ from eventbus import ShouldQueue, event, listens
 from eventbus.dispatch.listeners import Listener, marks, target_of
 from eventbus.errors import DecodeError, ListenError, UnknownName
 from eventbus.queue.catalogue import Catalogue, is_wildcard
-from eventbus.queue.codec import Document
+from eventbus.queue.codec.document import Document
 from eventbus.queue.options import read_options
 
 

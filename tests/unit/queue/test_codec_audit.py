@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 import attrs
 from eventbus.dispatch.names import event
 from eventbus.errors import DecodeError, UnknownName
-from eventbus.queue.codec import Document, read, write
-from eventbus.queue.typed import EventTypes, PayloadCodec
+from eventbus.queue.codec.document import Document, read, write
+from eventbus.queue.codec.typed import EventTypes, PayloadCodec
 
 assert "pydantic" not in sys.modules
 

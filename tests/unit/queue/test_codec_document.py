@@ -16,7 +16,7 @@ import pytest
 
 from eventbus.defaults import DATA_DEPTH_LIMIT, DATA_SIZE_LIMIT, DOCUMENT_SIZE_LIMIT
 from eventbus.errors import DecodeError, EncodeError, UnknownName
-from eventbus.queue.codec import Document, read, wire_name, write
+from eventbus.queue.codec.document import Document, read, wire_name, write
 
 FIELDS = {
     "v": 1,
@@ -285,7 +285,7 @@ def test_names_that_outgrow_the_document_are_the_producers_error():
 
 
 def test_a_class_of_a_module_is_called_by_both():
-    assert wire_name(Document) == "eventbus.queue.codec:Document"
+    assert wire_name(Document) == "eventbus.queue.codec.document:Document"
 
 
 def test_a_class_inside_a_function_has_no_name():

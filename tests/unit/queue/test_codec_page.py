@@ -15,9 +15,9 @@ import pytest
 from eventbus.defaults import DATA_DEPTH_LIMIT, DATA_SIZE_LIMIT, DOCUMENT_SIZE_LIMIT
 from eventbus.dispatch.names import event
 from eventbus.errors import DecodeError
-from eventbus.queue.codec import KINDS, WIRE_VERSION, read, write
-from eventbus.queue.forms import SCALARS
-from eventbus.queue.typed import EventTypes
+from eventbus.queue.codec.document import KINDS, WIRE_VERSION, read, write
+from eventbus.queue.codec.forms import SCALARS
+from eventbus.queue.codec.typed import EventTypes
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "wire-format.md").read_text("utf-8")
 EXAMPLE = re.search(r"```json\n(.*?)```", PAGE, re.DOTALL)[1].encode()

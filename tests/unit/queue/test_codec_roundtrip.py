@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventbus.errors import DecodeError, EncodeError, UnknownName
-from eventbus.queue.codec import read
-from eventbus.queue.typed import EventTypes
+from eventbus.queue.codec.document import read
+from eventbus.queue.codec.typed import EventTypes
 
 
 class Colour(Enum):

@@ -12,10 +12,10 @@ import pytest
 
 from eventbus.dispatch.names import event
 from eventbus.errors import DecodeError, EncodeError, InvalidOption, UnknownName
-from eventbus.queue.typed import EventTypes, PayloadCodec, decode_payload, encode_payload
+from eventbus.queue.codec.typed import EventTypes, PayloadCodec, decode_payload, encode_payload
 
 if TYPE_CHECKING:
-    from eventbus.queue.typed import TypeCodec
+    from eventbus.queue.codec.typed import TypeCodec
 
 
 @event("order.shipped", aliases=["shop.Shipped", "shipped"])

@@ -45,7 +45,7 @@ from typing_extensions import ReadOnly, TypeAliasType
 from eventbus.defaults import DATA_DEPTH_LIMIT, DATA_SIZE_LIMIT
 from eventbus.dispatch.names import event
 from eventbus.errors import DecodeError, EncodeError
-from eventbus.queue.typed import EventTypes, PayloadCodec, TypeCodec
+from eventbus.queue.codec.typed import EventTypes, PayloadCodec, TypeCodec
 
 if TYPE_CHECKING:
     from decimal import Context

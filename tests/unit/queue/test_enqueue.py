@@ -15,7 +15,7 @@ from eventbus.errors import (
     InvalidOption,
     UnknownConnection,
 )
-from eventbus.queue.codec import read
+from eventbus.queue.codec.document import read
 
 
 @frozen

@@ -13,11 +13,11 @@ from typing import Any, Final, get_args, get_origin
 
 from typing_extensions import TypeAliasType, is_typeddict
 
-from eventbus.queue.choices import Checked, Choice
-from eventbus.queue.containers import ANY, Array, Map, Pairs, Row, Union
-from eventbus.queue.forms import SCALARS, SEND_ITS_ID, Form, named, path_text
-from eventbus.queue.jsontext import Refused, described
-from eventbus.queue.records import (
+from eventbus.queue.codec.choices import Checked, Choice
+from eventbus.queue.codec.containers import ANY, Array, Map, Pairs, Row, Union
+from eventbus.queue.codec.forms import SCALARS, SEND_ITS_ID, Form, named, path_text
+from eventbus.queue.codec.jsontext import Refused, described
+from eventbus.queue.codec.records import (
     Model,
     Record,
     TypedRecord,

@@ -23,9 +23,9 @@ from typing_extensions import (
 )
 
 from eventbus.defaults import DATA_SIZE_LIMIT
-from eventbus.queue.containers import ANY
-from eventbus.queue.forms import SEND_ITS_ID, Form, class_names, named
-from eventbus.queue.jsontext import Refused, described, short, text
+from eventbus.queue.codec.containers import ANY
+from eventbus.queue.codec.forms import SEND_ITS_ID, Form, class_names, named
+from eventbus.queue.codec.jsontext import Refused, described, short, text
 
 __all__ = [
     "Model",

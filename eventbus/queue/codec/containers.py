@@ -12,8 +12,8 @@ from attrs import frozen
 from typing_extensions import override
 
 from eventbus.defaults import DATA_SIZE_LIMIT
-from eventbus.queue.forms import SCALARS, SEND_ITS_ID, Form, named
-from eventbus.queue.jsontext import Refused, described, shown
+from eventbus.queue.codec.forms import SCALARS, SEND_ITS_ID, Form, named
+from eventbus.queue.codec.jsontext import Refused, described, shown
 
 __all__ = ["ANY", "Array", "Map", "Pairs", "Row", "Union"]
 

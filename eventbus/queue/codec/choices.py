@@ -9,8 +9,8 @@ import msgspec
 from attrs import frozen
 from typing_extensions import override
 
-from eventbus.queue.forms import SCALARS, Form, class_names
-from eventbus.queue.jsontext import Refused, shown
+from eventbus.queue.codec.forms import SCALARS, Form, class_names
+from eventbus.queue.codec.jsontext import Refused, shown
 
 __all__ = ["Checked", "Choice"]
 

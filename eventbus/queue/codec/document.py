@@ -12,7 +12,7 @@ from attrs import field, frozen
 from eventbus.defaults import DATA_DEPTH_LIMIT, DATA_SIZE_LIMIT, DOCUMENT_SIZE_LIMIT
 from eventbus.dispatch.names import declaration, real_module
 from eventbus.errors import DecodeError, EncodeError, UnknownName
-from eventbus.queue.jsontext import JSON, Refused, described, parse, short, text
+from eventbus.queue.codec.jsontext import JSON, Refused, described, parse, short, text
 
 __all__ = ["KINDS", "WIRE_VERSION", "Document", "read", "wire_name", "write"]
 

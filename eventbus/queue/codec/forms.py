@@ -18,8 +18,8 @@ from typing_extensions import override
 from eventbus.defaults import DATA_SIZE_LIMIT
 from eventbus.dispatch.names import declaration
 from eventbus.errors import EncodeError
-from eventbus.queue.codec import wire_name
-from eventbus.queue.jsontext import INTEGERS, Refused, described, short, shown
+from eventbus.queue.codec.document import wire_name
+from eventbus.queue.codec.jsontext import INTEGERS, Refused, described, short, shown
 
 __all__ = [
     "SCALARS",

@@ -8,11 +8,11 @@ from typing import Any, Final, NoReturn
 from eventbus.defaults import DATA_DEPTH_LIMIT, DATA_SIZE_LIMIT
 from eventbus.dispatch.names import Declaration, declaration, real_module
 from eventbus.errors import DecodeError, EncodeError, InvalidOption, UnknownName
-from eventbus.queue.codec import wire_name
-from eventbus.queue.compiling import Compiler
-from eventbus.queue.containers import ANY, Row
-from eventbus.queue.forms import Form, named
-from eventbus.queue.jsontext import Refused, described, parse, short, text
+from eventbus.queue.codec.compiling import Compiler
+from eventbus.queue.codec.containers import ANY, Row
+from eventbus.queue.codec.document import wire_name
+from eventbus.queue.codec.forms import Form, named
+from eventbus.queue.codec.jsontext import Refused, described, parse, short, text
 
 __all__ = ["EventTypes", "PayloadCodec", "TypeCodec", "decode_payload", "encode_payload"]
 

@@ -1,0 +1,1 @@
+"""Events and jobs as typed JSON, and back (`docs/reference/wire-format.md`)."""
