@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
-    from eventbus.dispatch.listeners import listens
+    from eventbus.dispatch.marking import listens
     from eventbus.dispatch.names import event
     from eventbus.errors import EventBusError, LeaseLost
     from eventbus.queue.attempt import Attempt, InteractsWithQueue
@@ -73,7 +73,7 @@ def _home(name: str) -> str:
         "LeaseLost": "eventbus.errors",
         "ShouldQueue": "eventbus.queue.options",
         "event": "eventbus.dispatch.names",
-        "listens": "eventbus.dispatch.listeners",
+        "listens": "eventbus.dispatch.marking",
     }[name]
 
 

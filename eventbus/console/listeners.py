@@ -16,7 +16,8 @@ from eventbus.console.application import Application
 from eventbus.console.exits import ExitCode, misused, say
 from eventbus.console.text import aligned, one_line, print_json
 from eventbus.dispatch.discovery import Discovery
-from eventbus.dispatch.listeners import Listener, load
+from eventbus.dispatch.listeners import Listener
+from eventbus.dispatch.targets import load
 from eventbus.dispatch.names import declaration, event_name, real_module
 from eventbus.dispatch.registry import Match
 from eventbus.errors import ConfigurationError, ListenError

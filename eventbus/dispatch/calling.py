@@ -20,10 +20,11 @@ from attrs import define, field, frozen
 from eventbus.defaults import NAMED_EVENTS, TYPED_EVENTS
 from eventbus.dispatch.hints import Parameter
 from eventbus.dispatch.holding import Diversion, Held
-from eventbus.dispatch.listeners import Listener, calling, describe, injected
+from eventbus.dispatch.listeners import Listener, calling, injected
 from eventbus.dispatch.names import event_name, is_pattern
 from eventbus.dispatch.registry import Registry
 from eventbus.dispatch.resolver import Resolver, Scope
+from eventbus.dispatch.targets import describe
 from eventbus.dispatch.waiting import Blocking, Effect, Runners, Walk, adrive, drive, loop_runs
 from eventbus.errors import AsyncListenerInSyncDispatch, ListenersFailed, NotAnEvent
 

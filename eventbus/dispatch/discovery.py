@@ -20,17 +20,10 @@ from typing import Any
 from attrs import define, field, frozen
 
 from eventbus.dispatch.hints import NO_HINT, UnusableHint, hint_of
-from eventbus.dispatch.listeners import (
-    Listener,
-    Mark,
-    Target,
-    check,
-    describe,
-    handlers_of,
-    marks,
-    target_of,
-)
+from eventbus.dispatch.listeners import Listener, check
+from eventbus.dispatch.marking import Mark, marks
 from eventbus.dispatch.registry import listenable
+from eventbus.dispatch.targets import Target, describe, handlers_of, target_of
 from eventbus.errors import DiscoveryError, DiscoveryWarning, ListenError
 
 __all__ = ["Discovery", "Skipped", "scan", "under_way"]

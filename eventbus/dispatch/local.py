@@ -16,18 +16,12 @@ from eventbus.dispatch.calling import Dispatcher, drive
 from eventbus.dispatch.discovery import Discovery, scan, under_way
 from eventbus.dispatch.hints import UnusableHint
 from eventbus.dispatch.holding import Deferred, Muted, Waiting
-from eventbus.dispatch.listeners import (
-    Listener,
-    Target,
-    check,
-    handlers_of,
-    load,
-    marks,
-    target_of,
-)
+from eventbus.dispatch.listeners import Listener, check
+from eventbus.dispatch.marking import marks
 from eventbus.dispatch.registry import Match, Registration, listenable
 from eventbus.dispatch.resolver import Resolver
 from eventbus.dispatch.subscribing import Gathering, Postponed, entries
+from eventbus.dispatch.targets import Target, handlers_of, load, target_of
 from eventbus.errors import ListenError
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from eventbus.dispatch.hints import (
     is_async,
     parameters,
 )
-from eventbus.dispatch.listeners import describe
+from eventbus.dispatch.targets import describe
 from eventbus.errors import InvalidOption, ResolveError, ScopeNotClosed
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from attrs import Factory, define, evolve, frozen
 
 from eventbus.dispatch.hints import unwrapped
-from eventbus.dispatch.listeners import Listener, describe
+from eventbus.dispatch.listeners import Listener
+from eventbus.dispatch.targets import describe
 from eventbus.errors import ListenError
 
 __all__ = ["Gathering", "Postponed", "entries", "method_named"]

@@ -8,7 +8,7 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from eventbus.bus import EventBus
-from eventbus.dispatch.listeners import Target, describe, target_of
+from eventbus.dispatch.targets import Target, describe, target_of
 from eventbus.queue.codec.document import read
 from eventbus.queue.envelope import Envelope
 

@@ -163,7 +163,7 @@ class Worker:
                 pause = 0.0 if claims else self._pause(port, queues)
                 away = 0
             except BackendError as error:
-                pause = min(2.0**away, STORE_BACKOFF_LIMIT)
+                pause = float(min(2**away, STORE_BACKOFF_LIMIT))  # of whole numbers: no overflow
                 away += 1
                 _log.warning("the store is away, next try in %g s: %s", pause, error)
                 if self.once and claims:

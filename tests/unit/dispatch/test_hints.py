@@ -22,7 +22,7 @@ from eventbus.dispatch.hints import (
     parameters,
     unwrapped,
 )
-from eventbus.dispatch.listeners import target_of
+from eventbus.dispatch.targets import target_of
 
 
 class Placed:

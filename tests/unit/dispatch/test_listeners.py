@@ -10,16 +10,9 @@ from types import ModuleType
 
 import pytest
 
-from eventbus.dispatch.listeners import (
-    Listener,
-    check,
-    describe,
-    handlers_of,
-    listens,
-    load,
-    marks,
-    target_of,
-)
+from eventbus.dispatch.listeners import Listener, check
+from eventbus.dispatch.marking import listens, marks
+from eventbus.dispatch.targets import describe, handlers_of, load, target_of
 from eventbus.errors import InvalidOption, ListenError
 
 

@@ -138,8 +138,10 @@ class Model(World):
         if self.all and (one := self.all[number % len(self.all)]) in self.entries:
             self.entries.remove(one)
 
-    def forget(self, key):
-        self.entries = [one for one in self.entries if one.key != key]
+    def forget(self, number):
+        if self.all:
+            key = self.all[number % len(self.all)].key
+            self.entries = [one for one in self.entries if one.key != key]
 
     def rank(self, key, what):
         """How specific a key is for an event; None if it does not match."""
@@ -258,8 +260,9 @@ class Real(World):
         if self.registrations:
             self.registrations[number % len(self.registrations)].remove()
 
-    def forget(self, key):
-        self.bus.forget(key)
+    def forget(self, number):
+        if self.registrations:
+            self.bus.forget(self.registrations[number % len(self.registrations)].listeners[0].event)
 
     def dispatch(self, what, until=False):
         one = what if isinstance(what, str) else what()
@@ -299,7 +302,7 @@ actions = st.one_of(
     st.tuples(st.just("dispatch"), events),
     st.tuples(st.just("listen"), keys, priorities),
     st.tuples(st.just("remove"), st.integers(0, 20)),
-    st.tuples(st.just("forget"), keys),
+    st.tuples(st.just("forget"), st.integers(0, 20)),
     st.tuples(st.just("hold"), events),
     st.just(("raise",)),
 )
@@ -343,13 +346,18 @@ class Programs(RuleBasedStateMachine):
     def remove(self, number):
         self.both("remove", number)
 
-    @rule(wanted=keys)
-    def forget(self, wanted):
-        self.both("forget", wanted)
+    @rule(number=st.integers(0, 20))
+    def forget(self, number):
+        self.both("forget", number)
 
     @rule(what=events, until=st.booleans())
     def dispatch(self, what, until):
         self.both("dispatch", what, until)
+
+    @rule()
+    def dispatch_everything(self):
+        for what in EVENTS:
+            self.both("dispatch", what)
 
     @precondition(lambda self: len(self.model.blocks) < DEPTH)
     @rule(muted=st.booleans(), only=onlys)
@@ -388,5 +396,5 @@ class Programs(RuleBasedStateMachine):
 # E19, E20, F37: what is registered, removed and dispatched from inside a dispatch, too.
 TestPrograms = Programs.TestCase
 TestPrograms.settings = settings(
-    max_examples=500, stateful_step_count=15, derandomize=True, deadline=None
+    max_examples=500, stateful_step_count=20, derandomize=True, deadline=None
 )

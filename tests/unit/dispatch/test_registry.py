@@ -10,7 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import pytest
 
-from eventbus.dispatch.listeners import Listener, target_of
+from eventbus.dispatch.listeners import Listener
+from eventbus.dispatch.targets import target_of
 from eventbus.dispatch.names import event
 from eventbus.dispatch.registry import Registry
 from eventbus.errors import ListenError

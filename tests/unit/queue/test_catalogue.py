@@ -12,7 +12,9 @@ import pytest
 from attrs import frozen
 
 from eventbus import ShouldQueue, event, listens
-from eventbus.dispatch.listeners import Listener, marks, target_of
+from eventbus.dispatch.listeners import Listener
+from eventbus.dispatch.marking import marks
+from eventbus.dispatch.targets import target_of
 from eventbus.errors import DecodeError, ListenError, UnknownName
 from eventbus.queue.catalogue import Catalogue, is_wildcard
 from eventbus.queue.codec.document import Document

@@ -11,7 +11,9 @@ from attrs import frozen
 
 from eventbus import EventBus, JobFailed, ShouldQueue, listens
 from eventbus.defaults import DURATION_LIMIT
-from eventbus.dispatch.listeners import Listener, marks, target_of
+from eventbus.dispatch.listeners import Listener
+from eventbus.dispatch.marking import marks
+from eventbus.dispatch.targets import target_of
 from eventbus.errors import InvalidOption, ListenError, UnknownOption
 from eventbus.queue.options import Method, backoff_of, read_options, seconds, whole_tries
 
