@@ -84,9 +84,11 @@ def forget_modules(folder: Path) -> None:
 
 
 def lies_in(folder: Path, module: ModuleType) -> bool:
-    """Tell whether a module was imported from `folder`."""
-    places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-    return any(place and Path(place).is_relative_to(folder) for place in places)
+    """Tell whether a module was imported from `folder`, and from there alone."""
+    found = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+    places = [Path(place) for place in found if place]
+    # The namespace package `tests` may be a page's and ours at once: then it stays.
+    return bool(places) and all(place.is_relative_to(folder) for place in places)
 
 
 def enter_page(namespace: dict[str, Any]) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from eventbus.defaults import CONNECTION
-from eventbus.dispatch.calling import Take, Walk
 from eventbus.dispatch.listeners import Listener
 from eventbus.dispatch.local import LocalBus
+from eventbus.dispatch.plans import Take
 from eventbus.dispatch.resolver import Resolver, ScopedResolver
+from eventbus.dispatch.waiting import Walk
 from eventbus.errors import InvalidOption
 from eventbus.queue.connections import Connections
 from eventbus.queue.options import read_options

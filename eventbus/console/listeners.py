@@ -17,9 +17,9 @@ from eventbus.console.exits import ExitCode, misused, say
 from eventbus.console.text import aligned, one_line, print_json
 from eventbus.dispatch.discovery import Discovery
 from eventbus.dispatch.listeners import Listener
-from eventbus.dispatch.targets import load
 from eventbus.dispatch.names import declaration, event_name, real_module
 from eventbus.dispatch.registry import Match
+from eventbus.dispatch.targets import load
 from eventbus.errors import ConfigurationError, ListenError
 from eventbus.queue.options import read_options
 

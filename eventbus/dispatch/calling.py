@@ -8,106 +8,22 @@ yields what must be waited for; `dispatch` and `adispatch` differ only in how th
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import wraps
 from typing import Any, Final, overload
 
-from attrs import define, field, frozen
-
-from eventbus.defaults import NAMED_EVENTS, TYPED_EVENTS
-from eventbus.dispatch.hints import Parameter
 from eventbus.dispatch.holding import Diversion, Held
-from eventbus.dispatch.listeners import Listener, calling, injected
+from eventbus.dispatch.listeners import Listener
 from eventbus.dispatch.names import event_name, is_pattern
+from eventbus.dispatch.notes import LOGGER, described, log, note
+from eventbus.dispatch.plans import Fake, Keep, Plan, Run, Step, Tables, Take, compiled
 from eventbus.dispatch.registry import Registry
-from eventbus.dispatch.resolver import Resolver, Scope
-from eventbus.dispatch.targets import describe
-from eventbus.dispatch.waiting import Blocking, Effect, Runners, Walk, adrive, drive, loop_runs
+from eventbus.dispatch.resolver import Resolver
+from eventbus.dispatch.waiting import Effect, Runners, Walk, adrive, drive, loop_runs
 from eventbus.errors import AsyncListenerInSyncDispatch, ListenersFailed, NotAnEvent
 
-__all__ = ["Blocking", "Dispatcher", "Plan", "Run", "Step", "Take", "Walk", "adrive", "drive"]
-
-
-#: Takes a listener's turn in place of calling it.
-Take = Callable[["Run"], Walk]
-#: Where the things go that were taken in a faked dispatch.
-Keep = Callable[[list[Any]], None]
-#: Asked about each event, its name and payload: takes it, or lets it through with None.
-Fake = Callable[[Any, str, tuple[Any, ...]], Keep | None]
-
-
-@frozen(kw_only=True, eq=False)
-class Step:
-    """One listener of a plan, ready to be called."""
-
-    listener: Listener
-    #: Called with the name and the payload, not with the payload spread.
-    wildcard: bool
-    #: Parameters that the scope supplies.
-    extra: tuple[Parameter, ...]
-    take: Take | None
-
-    def simple(self, name: str) -> Callable[[Any], Any] | None:
-        """Return what can be called with the event object alone; None if there is more to do."""
-        target = self.listener.target
-        if self.take or self.extra or self.listener.once or target.owner is not None:
-            return None
-        if target.may_wait:
-            return None
-        if self.wildcard:
-            function = target.function
-            # The wrapper says whom it calls, for the note on an error.
-            return wraps(function, assigned=(), updated=())(lambda event: function(name, (event,)))
-        return target.function
-
-
-@frozen(kw_only=True, eq=False)
-class Plan:
-    """Who is called for one event class or name, in order; compiled once per registration change."""
-
-    name: str
-    steps: tuple[Step, ...]
-    #: The first async listener that would be awaited here, for the error of a sync dispatch.
-    awaited: str = ""
-
-
-@define(kw_only=True, eq=False)
-class Run:
-    """One dispatch under way."""
-
-    plan: Plan
-    payload: tuple[Any, ...]
-    scope: Scope
-    #: A class event, and not a name with a payload.
-    typed: bool
-    #: Ends at the first answer that is not None.
-    until: bool = False
-    #: Set in a faked dispatch: only what runs elsewhere gets its turn, and it goes there.
-    keep: Keep | None = None
-    answers: list[Any] = field(factory=list)
-    failures: list[tuple[str, Exception]] = field(factory=list)
-    error: BaseException | None = None
-    #: What `take` left for the end of the dispatch.
-    taken: list[Any] = field(factory=list)
-    #: (listener, what became of it), for the debug log.
-    log: list[str] = field(factory=list)
-
-
-class _Tables:
-    """What has been compiled since the last change."""
-
-    __slots__ = ("named", "named_before", "plans", "simple", "simple_async")
-
-    def __init__(self) -> None:
-        self.simple: dict[type, tuple[Callable[[Any], Any], ...]] = {}
-        self.simple_async: dict[type, tuple[tuple[Callable[[Any], Any], bool], ...]] = {}
-        self.plans: dict[type, Plan] = {}
-        # Two generations make a bounded table, least recently used first, without a lock.
-        self.named: dict[str, Plan] = {}
-        self.named_before: dict[str, Plan] = {}
+__all__ = ["Dispatcher"]
 
 
 class Dispatcher:
@@ -140,7 +56,7 @@ class Dispatcher:
 
     def _reset(self) -> None:
         """Forget what was compiled. Called with the registry's lock held."""
-        self._tables = _Tables()
+        self._tables = Tables()
         diverted = self._diversions or self._collect
         # Left empty, they send each dispatch the long way, where diversions are looked at.
         self._simple = {} if diverted else self._tables.simple
@@ -237,9 +153,17 @@ class Dispatcher:
                     answers.append(answer)
             except Exception as error:
                 # Only a call raises here, so there is one.
-                note(error, event_name(type(event)), _described(call))  # type: ignore[possibly-undefined]
+                note(error, event_name(type(event)), described(call))  # type: ignore[possibly-undefined]
                 raise
             return answers
+        if type(event) is str:
+            plan = self._tables.named.get(event)
+            if (
+                plan is not None
+                and plan.ready is not None
+                and not (plan.awaited or self._diversions or self._collect)
+            ):
+                return _call_ready(plan, plan.ready, payload)
         run = self._begin(event, payload, "dispatch")
         return [] if run is None else self._conclude(run, drive(self._walk(run), self))
 
@@ -293,7 +217,7 @@ class Dispatcher:
                     answers.append(answer)
             except Exception as error:
                 # Only a call raises here, so there is one.
-                note(error, event_name(type(event)), _described(call))  # type: ignore[possibly-undefined]
+                note(error, event_name(type(event)), described(call))  # type: ignore[possibly-undefined]
                 raise
             return answers
         run = self._begin(event, payload, "adispatch")
@@ -403,7 +327,7 @@ class Dispatcher:
             except BaseException:
                 import logging
 
-                logging.getLogger(_LOGGER).exception("a listener of %s raised", run.plan.name)
+                logging.getLogger(LOGGER).exception("a listener of %s raised", run.plan.name)
 
     def _checked(self, event: Any, payload: tuple[Any, ...]) -> bool:
         """Refuse what is no event; tell whether it is an object, and not a name."""
@@ -492,7 +416,7 @@ class Dispatcher:
         return False
 
     def _conclude(self, run: Run, _: None) -> Any:
-        _log(run)
+        log(run.plan.name, run.log)
         error = _outcome(run)
         if error is not None:
             try:
@@ -507,53 +431,17 @@ class Dispatcher:
     # Compiling.
 
     def _plan(self, key: type | str) -> Plan:
-        tables = self._tables
-        if isinstance(key, type):
-            plan = tables.plans.get(key)
-        else:
-            plan = tables.named.get(key)
-            if plan is None:
-                plan = tables.named_before.get(key)
-                if plan is not None:
-                    _remember(tables, key, plan)
-        return plan or self._compiled(key)
-
-    def _compiled(self, key: type | str) -> Plan:
+        plan = self._tables.find(key)
+        if plan is not None:
+            return plan
         settled = self._prepare()
         # Taken before the listeners are read: a change in between throws these tables away.
         tables = self._tables
+        matches = self._registry.matches(key)
         name = event_name(key) if isinstance(key, type) else key
-        steps = tuple(
-            Step(
-                listener=match.listener,
-                wildcard=calling(match.listener.event) == "wildcard",
-                extra=injected(match.listener.target, match.listener.event),
-                take=self._taker(match.listener),
-            )
-            for match in self._registry.matches(key)
-            if not match.passed_over
-        )
-        here = [one.listener for one in steps if one.take is None and one.listener.target.is_async]
-        plan = Plan(name=name, steps=steps, awaited=here[0].name if here else "")
-        if not settled:
-            return plan  # dispatched while a module of listeners is imported: more are to come
-        if not isinstance(key, type):
-            _remember(tables, key, plan)
-            return plan
-        if len(tables.plans) >= TYPED_EVENTS:
-            tables.plans.clear()
-            tables.simple.clear()
-            tables.simple_async.clear()
-        tables.plans[key] = plan
-        calls = [one.simple(name) for one in steps]
-        if None not in calls and not issubclass(key, str) and not _debugging():
-            ready = [call for call in calls if call is not None]
-            tables.simple_async[key] = tuple(
-                (call, step.listener.target.is_async)
-                for call, step in zip(ready, steps, strict=True)
-            )
-            if not plan.awaited:
-                tables.simple[key] = tuple(ready)
+        plan = compiled(name, (one.listener for one in matches if not one.passed_over), self._taker)
+        if settled:  # else it is dispatched while a module of listeners is imported: more will come
+            tables.add(key, plan)
         return plan
 
     def wait(self, awaitable: Awaitable[Any]) -> Any:
@@ -568,10 +456,20 @@ _NO_NAME: Final = "a name has at least one character, and no '*': that is for wh
 _NO_PAYLOAD: Final = "an event object carries its data; a payload goes with a name"
 
 
-def _remember(tables: _Tables, key: str, plan: Plan) -> None:
-    if len(tables.named) >= NAMED_EVENTS // 2:
-        tables.named_before, tables.named = tables.named, {}
-    tables.named[key] = plan
+def _call_ready(
+    plan: Plan, calls: tuple[Callable[..., Any], ...], payload: tuple[Any, ...]
+) -> list[Any]:
+    answers: list[Any] = []
+    for call in calls:
+        try:
+            answer = call(*payload)
+        except Exception as error:
+            note(error, plan.name, described(call))
+            raise
+        if answer is False:
+            break
+        answers.append(answer)
+    return answers
 
 
 def _answered(run: Run, who: str, answer: Any) -> bool:
@@ -609,46 +507,3 @@ def _ready(
     if step.extra:
         extra = yield from run.scope.arguments(target.function, step.extra, target.owner)
     return call, extra
-
-
-def _described(call: Callable[..., Any]) -> str:
-    return describe(getattr(call, "__wrapped__", call))
-
-
-def note(error: Exception, event: str, listener: str) -> None:
-    """Add to an error which listener of which event raised it."""
-    notes: list[str] = getattr(error, "__notes__", [])
-    text = f"raised by listener {listener} of event {event}"
-    if isinstance(error, RecursionError):
-        # A dispatch without end comes here once a level: one note that names the circle is enough.
-        if notes and notes[-1].startswith(_ENDLESS):
-            if notes[-1].count(" <- ") < _CIRCLE:
-                notes[-1] += f" <- {event}"
-            return
-        text = f"{_ENDLESS} {event}"
-    # An error that is raised again and again, a constant say, must not grow with each time.
-    if text not in notes:
-        # One that is frozen takes no note; that must not hide it.
-        with suppress(Exception):
-            error.add_note(text)
-
-
-_ENDLESS: Final = "events under way, the innermost first:"
-_CIRCLE: Final = 5
-
-
-def _debugging() -> bool:
-    # Nobody has asked for debug lines where logging is not even imported, or only half so far.
-    get_logger = getattr(sys.modules.get("logging"), "getLogger", None)
-    return get_logger is not None and get_logger(_LOGGER).isEnabledFor(_DEBUG)
-
-
-_LOGGER: Final = "eventbus.dispatch"
-_DEBUG: Final = 10  # logging.DEBUG, without importing it
-
-
-def _log(run: Run) -> None:
-    if _debugging():
-        sys.modules["logging"].getLogger(_LOGGER).debug(
-            "%s: %s", run.plan.name, "; ".join(run.log) or "nobody listens"
-        )

@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-import pkgutil
 import types
 import warnings
 from collections.abc import Iterable, Iterator
@@ -104,6 +103,8 @@ def _below(
     package: str, paths: Iterable[str], above: frozenset[str] = frozenset()
 ) -> Iterator[str]:
     """Yield the names of the modules of a package, those of namespace packages in it too."""
+    import pkgutil  # for those who scan, and not for everybody who makes a bus
+
     paths = list(paths)
     here = frozenset(os.path.realpath(path) for path in paths)
     if here & above:

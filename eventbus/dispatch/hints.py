@@ -20,6 +20,7 @@ __all__ = [
     "hint_of",
     "is_async",
     "parameters",
+    "union_members",
     "unwrapped",
 ]
 
@@ -260,6 +261,12 @@ def _replaced(hint: Any, given: dict[Any, Any]) -> Any:
     if not given.keys() & set(variables):
         return hint
     return hint[tuple(given.get(one, one) for one in variables)]  # pyright: ignore[reportIndexIssue] -- it has parameters
+
+
+def union_members(hint: Any) -> tuple[Any, ...]:
+    """Return the members of a union; of anything else, the thing alone."""
+    is_union = typing.get_origin(hint) in (Union, types.UnionType)
+    return typing.get_args(hint) if is_union else (hint,)
 
 
 def event_classes(hint: Any) -> tuple[type, ...]:

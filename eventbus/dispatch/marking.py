@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, overload
 
 from attrs import Factory, frozen
 
+from eventbus.dispatch.hints import union_members
 from eventbus.dispatch.targets import handlers_of
 from eventbus.errors import ListenError
 
@@ -114,6 +115,7 @@ def listens(*events: Any, priority: int = 0, once: bool = False, **options: Any)
     bare = len(events) == 1 and not priority and not once and not options
     if bare and not isinstance(events[0], str) and _is_listener(events[0]):
         return _marked(events[0], Mark())
+    events = tuple(member for one in events for member in union_members(one))
     mark = Mark(events=events, priority=priority, once=once, options=MappingProxyType(options))
     for one in events:
         if not isinstance(one, str | type):

@@ -84,6 +84,7 @@ class Registry:
         self._changed = changed
         self._by_event: dict[type | str, dict[int, Listener]] = {}
         self._patterns: Patterns | None = None
+        self._abcs: list[ABCMeta] = []
         self._discovered: set[tuple[object, ...]] = set()
         self._sequence = itertools.count(1)
 
@@ -160,11 +161,13 @@ class Registry:
                 self._patterns = Patterns(
                     one for one in self._by_event if isinstance(one, str) and is_pattern(one)
                 )
+                # Looked for once a change, and not once an event: there may be many events.
+                self._abcs = [one for one in self._by_event if isinstance(one, ABCMeta)]
             found = self._collected(event, name, self._patterns)
             virtual = {
-                one: tuple(held.values())
-                for one, held in self._by_event.items()
-                if isinstance(event, type) and isinstance(one, ABCMeta)
+                one: tuple(self._by_event[one].values())
+                for one in self._abcs
+                if isinstance(event, type)
             }
         # Asking an ABC runs its __subclasshook__, somebody else's code: not under the lock.
         found += _virtual(event, virtual)

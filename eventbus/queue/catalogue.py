@@ -14,8 +14,8 @@ from attrs import define, field
 
 from eventbus.dispatch.hints import NO_HINT, UnusableHint
 from eventbus.dispatch.listeners import Listener, calling
-from eventbus.dispatch.targets import Target
 from eventbus.dispatch.names import concerns, declaration, event_name
+from eventbus.dispatch.targets import Target
 from eventbus.errors import DecodeError, ListenError, UnknownName
 from eventbus.queue.codec.document import Document
 from eventbus.queue.codec.typed import EventTypes, decode_payload

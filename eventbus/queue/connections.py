@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from eventbus.defaults import QUEUE
@@ -115,6 +114,8 @@ class Connections:
         return self._urls.get(name) or os.environ.get("EVENTBUS_URL")
 
     def _opened(self, name: str) -> Port:
+        from pathlib import Path
+
         from eventbus.backends.port import Port
         from eventbus.backends.urls import default_url, open_backend
 

@@ -10,9 +10,9 @@ from typing import Any
 from attrs import define, field, frozen
 
 from eventbus.backends.port import Port
-from eventbus.dispatch.calling import Run, Take
 from eventbus.dispatch.hints import is_async
 from eventbus.dispatch.listeners import Listener
+from eventbus.dispatch.plans import Run, Take
 from eventbus.dispatch.waiting import Blocking, Walk
 from eventbus.queue.catalogue import Catalogue, is_wildcard
 from eventbus.queue.codec.document import Document, write

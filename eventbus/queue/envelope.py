@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Final
-from uuid import uuid4
 
 from attrs import field, frozen
 
@@ -24,7 +24,7 @@ def new_id() -> str:
         >>> len(new_id())
         32
     """
-    return uuid4().hex
+    return os.urandom(16).hex()
 
 
 def valid_name(name: object, *, option: str = "queue", where: str = "") -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from attrs import fields, frozen
 
@@ -13,7 +12,6 @@ from eventbus.defaults import DURATION_LIMIT
 from eventbus.dispatch.listeners import Listener
 from eventbus.errors import InvalidOption, ListenError, UnknownOption
 from eventbus.queue.envelope import valid_name
-from eventbus.queue.lifecycle import LIFECYCLE
 
 __all__ = [
     "Method",
@@ -25,10 +23,13 @@ __all__ = [
     "whole_tries",
 ]
 
-#: A number of seconds, or a `timedelta`.
-Duration = float | timedelta
-#: What `backoff` may be: one delay, one for each attempt (the last repeats), or a rule.
-Backoff = Duration | Sequence[Duration] | Callable[[int, BaseException], Duration]
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    #: A number of seconds, or a `timedelta`.
+    Duration = float | timedelta
+    #: What `backoff` may be: one delay, one for each attempt (the last repeats), or a rule.
+    Backoff = Duration | Sequence[Duration] | Callable[[int, BaseException], Duration]
 
 
 class ShouldQueue:
@@ -112,7 +113,9 @@ def seconds(value: Any, *, option: str, where: str = "") -> float:
     Raises:
         InvalidOption: It is neither a number from 0 to `DURATION_LIMIT` nor such a `timedelta`.
     """
-    plain = value.total_seconds() if isinstance(value, timedelta) else value
+    # A timedelta, without importing datetime for those who give numbers.
+    total = getattr(value, "total_seconds", None)
+    plain = total() if callable(total) else value
     # What no store can keep is refused here, where it was said, not when it is to be stored.
     number = isinstance(plain, int | float) and not isinstance(plain, bool)
     if number and 0 <= plain <= DURATION_LIMIT:
@@ -158,35 +161,9 @@ def read_options(listener: Listener) -> QueueOptions | None:
         ListenError: It has queue options and no queue, cannot be named in a store, or listens to
             what happens to jobs.
     """
-    given = listener.options
-    owner = listener.target.owner
-    marked = owner is not None and issubclass(owner, ShouldQueue)
-    where = listener.name
-    if owner is None and isinstance(
-        getattr(listener.target.function, "__self__", None), ShouldQueue
-    ):
-        raise ListenError(
-            listener=where,
-            reason="it is an object of a queued class, and a worker builds its own",
-            remedy="Register the class; what its object holds belongs in `provide`",
-        )
-    if not given and not marked:
+    given, where = listener.options, listener.name
+    if not _is_queued(listener):
         return None
-    for option in given:
-        if option not in _KNOWN:
-            raise UnknownOption(option=option, known=_KNOWN, where=where)
-    if not marked and given.get("queue") is None:
-        raise ListenError(
-            listener=where,
-            reason=f"{', '.join(given)} is for queued listeners, and this one is not queued",
-            remedy='Add queue=True, or queue="emails"',
-        )
-    if isinstance(listener.event, type) and issubclass(listener.event, LIFECYCLE):
-        raise ListenError(
-            listener=where,
-            reason=f"a job about each {listener.event.__name__} would never end",
-            remedy="Listeners of what happens to jobs run where it happens: take its queue away",
-        )
     found = {option: _found(listener, option, given) for option in _KNOWN}
     if found["queue"] is True:
         found["queue"] = None
@@ -205,6 +182,43 @@ def read_options(listener: Listener) -> QueueOptions | None:
         ),
         **{hook: found[hook] for hook in _HOOKS},
     )
+
+
+def _is_queued(listener: Listener) -> bool:
+    """Tell whether a listener is queued; refuse one that cannot be as it is written."""
+    given = listener.options
+    owner = listener.target.owner
+    marked = owner is not None and issubclass(owner, ShouldQueue)
+    where = listener.name
+    if owner is None and isinstance(
+        getattr(listener.target.function, "__self__", None), ShouldQueue
+    ):
+        raise ListenError(
+            listener=where,
+            reason="it is an object of a queued class, and a worker builds its own",
+            remedy="Register the class; what its object holds belongs in `provide`",
+        )
+    if not given and not marked:
+        return False
+    for option in given:
+        if option not in _KNOWN:
+            raise UnknownOption(option=option, known=_KNOWN, where=where)
+    if not marked and given.get("queue") is None:
+        raise ListenError(
+            listener=where,
+            reason=f"{', '.join(given)} is for queued listeners, and this one is not queued",
+            remedy='Add queue=True, or queue="emails"',
+        )
+    # Imported by those only who queue something.
+    from eventbus.queue.lifecycle import LIFECYCLE
+
+    if isinstance(listener.event, type) and issubclass(listener.event, LIFECYCLE):
+        raise ListenError(
+            listener=where,
+            reason=f"a job about each {listener.event.__name__} would never end",
+            remedy="Listeners of what happens to jobs run where it happens: take its queue away",
+        )
+    return True
 
 
 def _found(listener: Listener, option: str, given: Mapping[str, Any]) -> Any:

@@ -10,9 +10,10 @@ from eventbus.backends.base import Claim
 from eventbus.backends.memory import MemoryBackend
 from eventbus.backends.port import Port
 from eventbus.bus import EventBus
-from eventbus.dispatch.calling import Keep, Walk, adrive, drive
 from eventbus.dispatch.names import concerns, event_name
+from eventbus.dispatch.plans import Keep
 from eventbus.dispatch.registry import listenable
+from eventbus.dispatch.waiting import Walk, adrive, drive
 from eventbus.queue.enqueue import Enqueued
 from eventbus.queue.envelope import Envelope
 from eventbus.queue.execute import Execution

@@ -22,8 +22,6 @@ class _Backoff(click.ParamType[tuple[float, ...]]):
     name = "seconds"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, ...]:
-        if isinstance(value, tuple):
-            return value
         try:
             return tuple(float(one) for one in str(value).split(","))
         except ValueError:

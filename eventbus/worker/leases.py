@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -61,6 +62,8 @@ class Leases:
                 self._held.pop(claim.token, None)
 
     def _renew(self) -> None:
+        # The kernel may hand a signal to any thread, and only the main one is woken by it from a wait.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGALRM})
         while not self._over.wait(self._lease / RENEWALS_PER_LEASE):
             with self._lock:
                 held = list(self._held.values())

@@ -11,7 +11,15 @@ from enum import IntEnum
 from eventbus.backends.base import Claim
 from eventbus.backends.port import Port
 from eventbus.bus import EventBus
-from eventbus.defaults import GRACE, LEASE, SLEEP, STORE_BACKOFF_LIMIT, TIMEOUT, TRIES
+from eventbus.defaults import (
+    ACTION_TEXT_LIMIT,
+    GRACE,
+    LEASE,
+    SLEEP,
+    STORE_BACKOFF_LIMIT,
+    TIMEOUT,
+    TRIES,
+)
 from eventbus.dispatch.waiting import drive
 from eventbus.errors import BackendError, ConfigurationError, InvalidOption
 from eventbus.queue.envelope import valid_name
@@ -228,5 +236,7 @@ def short(error: BaseException) -> str:
 
 def printable(text: str) -> str:
     """Return `text` for a log: on one line, without control characters, of bounded length."""
-    shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[:300])
-    return shown if len(text) <= 300 else f"{shown}..."
+    shown = "".join(
+        one if one.isprintable() else ascii(one)[1:-1] for one in text[:ACTION_TEXT_LIMIT]
+    )
+    return shown if len(text) <= ACTION_TEXT_LIMIT else f"{shown}..."

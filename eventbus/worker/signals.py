@@ -48,9 +48,9 @@ class Signals:
         self._timeout_at = math.inf
         self._stop_at = math.inf
         self._limit = 0.0
-        self._sync_run = False
         self._fired: Exception | None = None
-        self._cancel: Callable[[], object] | None = None
+        #: Ends the run, once `_fired` says why.
+        self._interrupt: Callable[[], object] = self._raise
         self._before: dict[signal.Signals, Any] = {}
         self._pipe: tuple[int, int] | None = None
         self._wakeup = threading.Event()
@@ -136,15 +136,16 @@ class Signals:
                 self._fired = JobInterrupted(
                     listener=self._name, reason="the worker had to stop; the job goes back unspent"
                 )
-        if self._sync_run:
-            raise self._fired
-        if self._cancel is not None:
-            self._cancel()
+        self._interrupt()
 
-    def _begin(self, name: str, limit: float, *, sync_run: bool) -> None:
+    def _raise(self) -> None:
+        assert self._fired is not None  # the alarm has just set it
+        raise self._fired
+
+    def _begin(self, name: str, limit: float, interrupt: Callable[[], object]) -> None:
         self._fired = None
         self._limit = limit
-        self._sync_run = sync_run
+        self._interrupt = interrupt
         self._timeout_at = time.monotonic() + limit if limit else math.inf
         self._stop_at = time.monotonic() + self._left()
         self._name = name
@@ -153,7 +154,6 @@ class Signals:
 
     def _end(self) -> None:
         self._name = ""
-        self._cancel = None
         if self._pipe is not None:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -162,7 +162,7 @@ class Signals:
         error: BaseException | None = None
         answer: Any = None
         try:
-            self._begin(name, limit, sync_run=True)
+            self._begin(name, limit, self._raise)
             answer = work()
         except BaseException as raised:  # noqa: BLE001 -- raised below
             error = raised
@@ -181,8 +181,7 @@ class Signals:
         """Await `work`; cancel it when its time is over."""
         task = asyncio.ensure_future(_ended(work))
         loop = asyncio.get_running_loop()
-        self._begin(name, limit, sync_run=False)
-        self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
+        self._begin(name, limit, lambda: loop.call_soon_threadsafe(task.cancel))
         try:
             if self._pipe is None and limit:
                 await self._alarm(task, name, limit)

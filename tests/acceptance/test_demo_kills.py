@@ -116,8 +116,8 @@ def test_a_killed_listener_is_run_again_and_all_is_well(tmp_path, mail, moment):
         encoding="utf-8",
     )
 
-    told = f"{ran.stdout}{ran.stderr}\n{(folder / 'worker.log').read_text('utf-8')}"
-    assert ran.returncode == 0, told
+    assert ran.returncode == 0, f"{ran.stdout}{ran.stderr}"
+    told = f"{ran.stdout}{(folder / 'worker.log').read_text('utf-8')}"
     assert (folder / "died").exists(), told
     assert "WRONG" not in ran.stdout, told
     assert "\n0 jobs were left" not in f"\n{ran.stdout}", told

@@ -113,7 +113,11 @@ class TestWhichBus:
     def test_it_is_found_from_a_folder_below(self, shop):
         shop.makeini("[pytest]\neventbus_app = shop:bus")
         below = shop.mkdir("tests")
-        (below / "test_it.py").write_text(TEST)
+        (below / "test_it.py").write_text(
+            "def test_it(eventbus_app, fake_events):\n"
+            "    eventbus_app.dispatch('shop.opened')\n"
+            "    fake_events.assert_dispatched('shop.opened')\n"
+        )
         shop.chdir()
 
         result = shop.run(sys.executable, "-c", RUN_BELOW, *OPTIONS, "--import-mode=importlib")
@@ -140,7 +144,12 @@ class TestWhichBus:
         result.stdout.fnmatch_lines(["*'buss' is nothing; write one of shop:bus, shop:other*"])
 
 
-RUN_BELOW = "import os, sys, pytest; os.chdir('tests'); sys.exit(pytest.main(sys.argv[1:]))"
+RUN_BELOW = """
+import os, sys, pytest
+sys.path = [one for one in sys.path if one not in ("", os.getcwd())]
+os.chdir("tests")
+sys.exit(pytest.main(sys.argv[1:]))
+"""
 
 
 class TestTheFixtures:

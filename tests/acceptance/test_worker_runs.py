@@ -289,8 +289,8 @@ def test_bytes_that_are_no_job_are_buried_and_the_worker_lives(shop):
         "control": json.dumps({"v": 1, "id": "\x1b[2J"}).encode(),
         "zero": b"",
     }
-    for id, body in hostile.items():
-        shop.port.push([Envelope(id=id, queue="default", body=body)])
+    for job, body in hostile.items():
+        shop.port.push([Envelope(id=job, queue="default", body=body)])
     shop.dispatch(1)
 
     worker = shop.work("--tries", "9")
@@ -365,9 +365,11 @@ def test_without_an_application_it_says_what_to_write(shop):
         ("raise ValueError('at import')", "shop:bus"),
         ("bus = EventBus(discover=['missing'])", "shop:bus"),
         (
-            "@listens(queue=True, name='a')\ndef a(event: Ordered): ...\n"
-            "@listens(queue=True, name='a')\ndef b(event: Ordered): ...\n"
-            "bus.listen(a); bus.listen(b)",
+            (
+                "@listens(queue=True, name='a')\ndef a(event: Ordered): ...\n"
+                "@listens(queue=True, name='a')\ndef b(event: Ordered): ...\n"
+                "bus.listen(a); bus.listen(b)"
+            ),
             "shop:bus",
         ),
         ("bus = EventBus(connections={'default': 'unknown://'})", "shop:bus"),

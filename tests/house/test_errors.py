@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 #: What stands for a field in these tests, by its annotation. A new kind of field needs a new line.
 SAMPLES = {
     "BaseException": ValueError("no such order"),
+    "Sequence[Exception]": (ValueError("no such order"),),
     "Sequence[object]": (1, None),
     "Sequence[str]": ("emails", "default"),
     "Sequence[tuple[str, Exception]]": (("shop.listeners:audit", ValueError("no such order")),),

@@ -307,7 +307,7 @@ class _Plain(Form):
         if form is not None:
             return form.dump(value)
         raise Refused(
-            reason=f"a {named(kind)} is not plain JSON, and no type hint tells how to read it",
+            reason=f"{named(kind)} is not plain JSON, and no type hint tells how to read it",
             remedy=f"Give it a type hint if it is data. {SEND_ITS_ID}",
         )
 

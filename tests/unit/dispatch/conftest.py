@@ -11,7 +11,14 @@ from eventbus.dispatch.resolver import Resolver
 
 
 def make_bus(
-    *, discover=(), listen=None, subscribe=(), provide=None, resolver=None, collect=False, bus=LocalBus
+    *,
+    discover=(),
+    listen=None,
+    subscribe=(),
+    provide=None,
+    resolver=None,
+    collect=False,
+    bus=LocalBus,
 ):
     return bus(
         discover=discover,

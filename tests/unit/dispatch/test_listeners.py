@@ -224,7 +224,7 @@ def test_an_import_string_is_registered_by_its_hint(bus):
 
 
 @pytest.mark.parametrize(
-    ("listener", "reason"),
+    "listener, reason",
     [
         (lambda event: None, "no event was given and its first parameter has no hint"),
         (lambda: None, "no event was given and it has no parameter for the event"),
@@ -385,7 +385,7 @@ def test_a_subclass_may_switch_an_inherited_handler_off():
 
 @pytest.mark.parametrize("priority", ["high", 1.5, None, True])
 def test_a_priority_is_a_whole_number(bus, priority):
-    with pytest.raises(InvalidOption, match="priority of .*function"):
+    with pytest.raises(InvalidOption, match=r"priority of .*function"):
         bus.listen(Shipped, function, priority=priority)
 
 
@@ -455,7 +455,7 @@ def test_a_task_that_a_sync_listener_starts_is_its_answer_and_is_not_awaited(bus
 
 
 @pytest.mark.parametrize(
-    ("form", "name"),
+    "form, name",
     [
         ("function", "function"),
         ("class", "Mailer"),
@@ -591,3 +591,12 @@ def test_load_finds_what_a_path_names():
         assert load("a_module_of_ours:Mailer.other") is Mailer.other
     finally:
         del sys.modules["a_module_of_ours"]
+
+
+def test_listens_takes_a_union_as_each_of_its_members():
+    """D6: `@listens(A | B)` says what `bus.listen(A | B, f)` says."""
+
+    @listens(KeyError | OSError)
+    def heard(event: Exception) -> None: ...
+
+    assert marks(heard)[0].events == (KeyError, OSError)

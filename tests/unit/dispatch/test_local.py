@@ -127,7 +127,9 @@ def test_an_import_string_of_what_cannot_listen_is_an_error_each_time(make_bus, 
 
 
 def test_a_package_to_discover_may_be_named_alone(make_bus, package):
-    package("shop_alone", "class Heard: ...\nclass Hears:\n    def handle(self, event: Heard): ...\n")
+    package(
+        "shop_alone", "class Heard: ...\nclass Hears:\n    def handle(self, event: Heard): ...\n"
+    )
     bus = make_bus(discover="shop_alone")
 
     assert len(bus.listeners()) == 1
@@ -221,7 +223,9 @@ class Maps(Registers):
         return {Shipped: ["shipped", Mailer], "done": "done"}
 
 
-@pytest.mark.parametrize("subscriber", [Registers, Registers(), Maps], ids=["class", "object", "map"])
+@pytest.mark.parametrize(
+    "subscriber", [Registers, Registers(), Maps], ids=["class", "object", "map"]
+)
 def test_a_subscriber_registers_its_listeners(make_bus, subscriber):
     bus = make_bus(subscribe=[subscriber], provide={Log: Log})
 

@@ -13,12 +13,16 @@ from abc import ABC
 from contextlib import ExitStack
 from fnmatch import fnmatchcase
 
+import pytest
 from attrs import define, field
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from eventbus import EventBus, event
+
+# Five hundred programs take their time on a busy machine.
+pytestmark = pytest.mark.timeout(120)
 
 
 class Base:
@@ -33,7 +37,7 @@ class Leaf(Middle):
     pass
 
 
-class Virtual(ABC):
+class Virtual(ABC):  # noqa: B024 -- for those registered with it
     pass
 
 
@@ -59,7 +63,7 @@ KEYS = [*EVENTS, object, Virtual, "order.declared", "order.*", "*", "*.a", f"{__
 DEPTH = 3
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """What listeners raise."""
 
 
@@ -113,7 +117,7 @@ class World:
 
     def act(self, action="nothing", *arguments):
         if action == "raise":
-            raise Refused
+            raise RefusedError
         if action == "listen":
             key, priority = arguments
             self.told.append(Told("function", "added"))
@@ -146,7 +150,7 @@ class Model(World):
     def rank(self, key, what):
         """How specific a key is for an event; None if it does not match."""
         name = NAMES.get(what, what)
-        if key == what or key == name:
+        if key in {what, name}:
             return 0, 0
         if isinstance(key, str):
             return (1, 0) if "*" in key and fnmatchcase(name, key) else None
@@ -159,13 +163,11 @@ class Model(World):
         found = [(rank, one) for rank, one in found if rank is not None]
         found.sort(key=lambda each: (-each[1].priority, each[0], each[1].order))
         nearest = {}
-        for rank, one in sorted(found, key=lambda each: each[0]):
+        for _, one in sorted(found, key=lambda each: each[0]):
             if not isinstance(one.key, str):
                 nearest.setdefault(one.target, one.key)
         return [
-            one
-            for _, one in found
-            if isinstance(one.key, str) or nearest[one.target] == one.key
+            one for _, one in found if isinstance(one.key, str) or nearest[one.target] == one.key
         ]
 
     def held_back(self, what):
@@ -276,7 +278,7 @@ class Real(World):
         block.__enter__()
 
     def leave(self, failed):
-        error = Refused() if failed else None
+        error = RefusedError() if failed else None
         self.blocks.pop().__exit__(type(error) if error else None, error, None)
 
     def hold(self, what):
@@ -326,7 +328,7 @@ class Programs(RuleBasedStateMachine):
             world.trace.clear()
             try:
                 ends.append(getattr(world, call)(*arguments))
-            except Refused:
+            except RefusedError:
                 ends.append("refused")
         assert self.real.trace == self.model.trace
         assert ends[1] == ends[0]
@@ -390,7 +392,7 @@ class Programs(RuleBasedStateMachine):
     def teardown(self):
         with ExitStack() as ending:
             for block in self.real.blocks:
-                ending.callback(block.__exit__, Refused, None, None)
+                ending.callback(block.__exit__, RefusedError, None, None)
 
 
 # E19, E20, F37: what is registered, removed and dispatched from inside a dispatch, too.

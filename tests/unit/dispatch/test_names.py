@@ -93,7 +93,7 @@ def test_the_module_of_a_script_stays_main(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "name", "matched"),
+    "pattern, name, matched",
     [
         ("order.*", "order.shipped", True),
         ("order.*", "order.line.added", True),
@@ -130,7 +130,7 @@ def test_a_set_of_patterns_finds_what_each_of_them_matches(patterns, name):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "concerned"),
+    "wanted, concerned",
     [
         (Declared, True),
         (object, True),

@@ -11,9 +11,9 @@ from typing import Any, Protocol, runtime_checkable
 import pytest
 
 from eventbus.dispatch.listeners import Listener
-from eventbus.dispatch.targets import target_of
 from eventbus.dispatch.names import event
 from eventbus.dispatch.registry import Registry
+from eventbus.dispatch.targets import target_of
 from eventbus.errors import ListenError
 
 
@@ -29,7 +29,7 @@ class Leaf(Middle):
     pass
 
 
-class Virtual(ABC):
+class Virtual(ABC):  # noqa: B024 -- for those registered with it
     """An ABC that `Leaf` is registered with and does not inherit."""
 
 
@@ -179,7 +179,7 @@ def test_the_member_of_an_enum_is_the_name_that_is_its_value(bus):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "reason"),
+    "wanted, reason",
     [
         ("", "cannot be empty"),
         (7, "neither an event class nor a name"),
@@ -207,7 +207,7 @@ def test_whoever_hears_counts(bus, listened):
 
 
 @pytest.mark.parametrize(
-    ("asked", "heard"),
+    "asked, heard",
     [
         ("order.shipped", True),
         ("order.*", True),
@@ -342,7 +342,7 @@ AN_OBJECT = Forms()
 
 
 @pytest.mark.parametrize(
-    ("found", "by_hand"),
+    "found, by_hand",
     [
         (Forms, Forms),
         (Forms, (Forms, "handle")),

@@ -50,7 +50,9 @@ def run_together(*calls):
 @pytest.mark.parametrize("event", [Child(), "order.shipped"], ids=["class", "name"])
 def test_threads_dispatch_while_others_register_and_remove(bus, event):
     """F35: a listener there before and after is called exactly once, and no error."""
-    keys = [Child, "*", f"{__name__}.*", Shipped] if event != "order.shipped" else [event, "order.*"]
+    keys = (
+        [Child, "*", f"{__name__}.*", Shipped] if event != "order.shipped" else [event, "order.*"]
+    )
     for number, key in enumerate(keys):
         bus.listen(key, lambda *_, number=number: number)
     steady = list(range(len(keys)))
@@ -117,7 +119,9 @@ def test_a_once_listener_is_called_once_by_all_threads_together(bus, event):
     """F35."""
     for _ in range(50):
         called = []
-        bus.listen([Shipped, "order.shipped"], lambda *_: called.append(1), once=True)
+        bus.listen(
+            [Shipped, "order.shipped"], lambda *_, called=called: called.append(1), once=True
+        )
         meeting = threading.Barrier(8)
 
         def dispatch(meeting=meeting):

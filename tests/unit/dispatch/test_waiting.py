@@ -268,8 +268,7 @@ def cancelled_while_blocking(call):
             return call(free)
 
         task = asyncio.create_task(adrive(walk_of(Blocking(work), got=got)))
-        while not begun.is_set():
-            await asyncio.sleep(0)
+        await asyncio.to_thread(begun.wait, 20)
         for _ in range(2):  # impatient: cancelled twice
             task.cancel()
             await asyncio.sleep(0)

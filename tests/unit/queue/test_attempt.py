@@ -29,7 +29,7 @@ def test_delete_takes_the_job_as_done(attempt):
 
 
 @pytest.mark.parametrize(
-    ("delay", "seconds"), [(0, 0.0), (1.5, 1.5), (timedelta(minutes=1), 60.0)], ids=str
+    "delay, seconds", [(0, 0.0), (1.5, 1.5), (timedelta(minutes=1), 60.0)], ids=str
 )
 def test_release_gives_it_back_after_a_delay(attempt, delay, seconds):
     attempt.release(delay)

@@ -50,6 +50,10 @@ def import_rows(count: int, kind: str = "csv") -> None: ...
 
 
 @listens(queue=True)
+def import_noting(count: int, *, log: Ordered) -> None: ...
+
+
+@listens(queue=True)
 def import_any(*rows: int) -> None: ...
 
 
@@ -187,6 +191,7 @@ def test_object_is_heard_and_is_no_event_of_its_own():
     "listener, hints",
     [
         (import_rows, (int, str)),
+        (import_noting, (int,)),
         (import_any, None),
         (import_unhinted, None),
         (import_unreadable, None),

@@ -443,6 +443,17 @@ def test_a_cancelled_adispatch_pushes_the_whole_on_every_connection(make_bus, tw
     assert (sizes(bus, "emails"), sizes(bus, "post", "mail")) == ((1, 0), (0, 1))
 
 
+def test_an_adispatch_that_is_dropped_while_it_pushes_waits_for_nothing_more(make_bus):
+    bus = make_bus(tell)
+
+    async def drop():
+        dispatch = bus.adispatch(Ordered())
+        dispatch.send(None)
+        dispatch.close()
+
+    asyncio.run(drop())
+
+
 def test_an_adispatch_cancelled_before_it_began_pushes_nothing(make_bus):
     bus = make_bus(tell)
 

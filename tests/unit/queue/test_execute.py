@@ -19,7 +19,7 @@ from eventbus import (
 )
 from eventbus.defaults import ERROR_TEXT_LIMIT, PARK_DELAY
 from eventbus.dispatch.waiting import drive
-from eventbus.errors import JobLost, TriesExhausted, UnsupportedOption
+from eventbus.errors import DecodeError, JobLost, TriesExhausted, UnsupportedOption
 from eventbus.queue.envelope import Envelope
 from eventbus.queue.execution import NoLimits, error_text
 from eventbus.queue.lifecycle import Outcome
@@ -512,6 +512,22 @@ def test_bytes_that_are_no_job_are_buried_at_once_with_their_bytes(bus_of, work,
     assert failed.reason.startswith(("DecodeError", "eventbus.errors.DecodeError"))
 
 
+def test_failed_is_not_called_for_what_cannot_be_decoded(bus_of, work, seen):
+    bus = bus_of(Told)
+    bus.dispatch(Ordered("boom"))
+    port = bus.connections.port()
+    [claim] = port.claim(["default"])
+    port.ack(claim)
+    body = claim.envelope.body.replace(b'"way"', b'"whey"')
+    port.push([Envelope(id="bad", queue="default", body=body)])
+
+    work(bus)
+
+    assert seen == []
+    [failed] = bus.failed.all()
+    assert (failed.name, failed.event) == ("told", f"{__name__}:Ordered")
+
+
 class Exits:
     """An event whose constructor ends the program, once it comes from a store."""
 
@@ -637,6 +653,28 @@ def test_on_sync_there_is_no_second_try(here, seen):
     with pytest.raises(ValueError, match="boom"):
         here(fail).dispatch(Ordered())
     assert len(seen) == 1
+
+
+class Brittle:
+    """An event that can be made twice: by who dispatches it, and to see whether it can be stored."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        Brittle.made += 1
+        if Brittle.made > 2:
+            raise ValueError("brittle")
+
+
+@listens(queue=True)
+def note_brittle(event: Brittle) -> None: ...
+
+
+def test_on_sync_an_event_that_cannot_be_decoded_is_the_callers_error(here, monkeypatch):
+    monkeypatch.setattr(Brittle, "made", 0)
+
+    with pytest.raises(DecodeError, match="brittle"):
+        here(note_brittle).dispatch(Brittle())
 
 
 def test_on_sync_the_event_is_a_copy_and_must_be_storable(here, seen):

@@ -169,8 +169,10 @@ def job(error):
         ("KeyError: 'a'\n", "KeyError: 'a'"),
         ("Traceback (most recent call last):\n  File x\n    f()\nKeyError: 1\nnote", "KeyError: 1"),
         (
-            "Traceback (most recent call last):\n  File x\nOSError: 1\n\nDuring handling\n\n"
-            "Traceback (most recent call last):\n  File y\nKeyError: 2\n  more\n",
+            (
+                "Traceback (most recent call last):\n  File x\nOSError: 1\n\nDuring handling\n\n"
+                "Traceback (most recent call last):\n  File y\nKeyError: 2\n  more\n"
+            ),
             "KeyError: 2",
         ),
         ("Traceback (most recent call last):\n  File x\n", ""),

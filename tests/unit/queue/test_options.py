@@ -57,7 +57,7 @@ class Full(ShouldQueue):
     queue = Lines.EMAILS
     delay = timedelta(minutes=1)
     tries = 5
-    backoff = [1, timedelta(seconds=5), 30]
+    backoff = (1, timedelta(seconds=5), 30)
     timeout = 2.5
     name = "shop.full"
     aliases = ("shop:Older", "shop:Oldest")
@@ -195,7 +195,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [(option, value) for option in WRONG for value in WRONG[option]]
+    "option, value", [(option, value) for option in WRONG for value in WRONG[option]]
 )
 def test_a_value_that_cannot_be_is_refused_when_registered(option, value):
     def function(event: Shipped) -> None: ...

@@ -11,7 +11,7 @@ from eventbus.queue.retry import after_error, exhausted
 
 
 @pytest.mark.parametrize(
-    ("tries", "attempts", "used_up"),
+    "tries, attempts, used_up",
     [(1, 0, False), (1, 1, True), (3, 2, False), (3, 3, True), (3, 9, True), (0, 10**6, False)],
 )
 def test_tries_are_used_up_by_attempts_and_zero_is_no_limit(tries, attempts, used_up):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from datetime import UTC, datetime
 
@@ -96,6 +97,21 @@ def test_a_claim_that_was_settled_while_it_was_renewed_is_not_called_lost(caplog
             assert renewing.wait(DEADLINE)
         go_on.set()
     assert caplog.text == ""
+
+
+def test_its_thread_takes_no_signals_from_the_main_one():
+    masks = []
+
+    class Masks(Renewals):
+        def extend(self, claims, *, lease):
+            masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+            return super().extend(claims, lease=lease)
+
+    port = Masks()
+    with Leases(port, lease=0.03) as leases, leases.holding(claim()):
+        port.await_renewals(1)
+
+    assert masks[0] >= {signal.SIGTERM, signal.SIGINT, signal.SIGALRM}
 
 
 def test_without_claims_the_store_is_left_alone():

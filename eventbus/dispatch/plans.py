@@ -1,0 +1,167 @@
+"""Who is called for an event, compiled; and the record of one dispatch under way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any
+
+from attrs import define, field, frozen
+
+from eventbus.defaults import NAMED_EVENTS, TYPED_EVENTS
+from eventbus.dispatch.hints import Parameter
+from eventbus.dispatch.listeners import Listener, calling, injected
+from eventbus.dispatch.notes import debugging
+from eventbus.dispatch.resolver import Scope
+from eventbus.dispatch.waiting import Walk
+
+__all__ = ["Fake", "Keep", "Plan", "Run", "Step", "Tables", "Take", "compiled"]
+
+#: Takes a listener's turn in place of calling it.
+Take = Callable[["Run"], Walk]
+#: Where the things go that were taken in a faked dispatch.
+Keep = Callable[[list[Any]], None]
+#: Asked about each event, its name and payload: takes it, or lets it through with None.
+Fake = Callable[[Any, str, tuple[Any, ...]], Keep | None]
+
+
+@frozen(kw_only=True, eq=False)
+class Step:
+    """One listener of a plan, ready to be called."""
+
+    listener: Listener
+    #: Called with the name and the payload, not with the payload spread.
+    wildcard: bool
+    #: Parameters that the scope supplies.
+    extra: tuple[Parameter, ...]
+    take: Take | None
+
+    def simple(self, name: str) -> Callable[..., Any] | None:
+        """Return what can be called with the payload alone; None if there is more to do."""
+        target = self.listener.target
+        if self.take or self.extra or self.listener.once or target.owner is not None:
+            return None
+        if target.may_wait:
+            return None
+        if self.wildcard:
+            function = target.function
+            # The wrapper says whom it calls, for the note on an error.
+            return wraps(function, assigned=(), updated=())(
+                lambda *payload: function(name, payload)
+            )
+        return target.function
+
+
+@frozen(kw_only=True, eq=False)
+class Plan:
+    """Who is called for one event class or name, in order; compiled once per registration change."""
+
+    name: str
+    steps: tuple[Step, ...]
+    #: The first async listener that would be awaited here, for the error of a sync dispatch.
+    awaited: str = ""
+    #: What is called with the payload alone, if that is all there is to do.
+    ready: tuple[Callable[..., Any], ...] | None = None
+
+
+@define(kw_only=True, eq=False)
+class Run:
+    """One dispatch under way."""
+
+    plan: Plan
+    payload: tuple[Any, ...]
+    scope: Scope
+    #: A class event, and not a name with a payload.
+    typed: bool
+    #: Ends at the first answer that is not None.
+    until: bool = False
+    #: Set in a faked dispatch: only what runs elsewhere gets its turn, and it goes there.
+    keep: Keep | None = None
+    answers: list[Any] = field(factory=list)
+    failures: list[tuple[str, Exception]] = field(factory=list)
+    error: BaseException | None = None
+    #: What `take` left for the end of the dispatch.
+    taken: list[Any] = field(factory=list)
+    #: (listener, what became of it), for the debug log.
+    log: list[str] = field(factory=list)
+
+
+class Tables:
+    """What has been compiled since the last change of the listeners."""
+
+    __slots__ = ("named", "named_before", "plans", "simple", "simple_async")
+
+    def __init__(self) -> None:
+        #: Plain functions, by the class of event: the fast way of `dispatch` and `adispatch`.
+        self.simple: dict[type, tuple[Callable[[Any], Any], ...]] = {}
+        self.simple_async: dict[type, tuple[tuple[Callable[[Any], Any], bool], ...]] = {}
+        self.plans: dict[type, Plan] = {}
+        # Two generations make a bounded table, least recently used first, without a lock.
+        self.named: dict[str, Plan] = {}
+        self.named_before: dict[str, Plan] = {}
+
+    def find(self, key: type | str) -> Plan | None:
+        """Return the plan of a class or name, if it is compiled."""
+        if isinstance(key, type):
+            return self.plans.get(key)
+        plan = self.named.get(key)
+        if plan is None:
+            plan = self.named_before.get(key)
+            if plan is not None:
+                self._keep(key, plan)
+        return plan
+
+    def add(self, key: type | str, plan: Plan) -> None:
+        """Keep the plan of a class or name."""
+        if isinstance(key, str):
+            self._keep(key, plan)
+            return
+        if len(self.plans) >= TYPED_EVENTS:
+            self.plans.clear()
+            self.simple.clear()
+            self.simple_async.clear()
+        self.plans[key] = plan
+        if plan.ready is not None and not issubclass(key, str):
+            self.simple_async[key] = tuple(
+                (call, step.listener.target.is_async)
+                for call, step in zip(plan.ready, plan.steps, strict=True)
+            )
+            if not plan.awaited:
+                self.simple[key] = plan.ready
+
+    def _keep(self, name: str, plan: Plan) -> None:
+        if len(self.named) >= NAMED_EVENTS // 2:
+            self.named_before, self.named = self.named, {}
+        self.named[name] = plan
+
+
+def compiled(
+    name: str, listeners: Iterable[Listener], taker: Callable[[Listener], Take | None]
+) -> Plan:
+    """
+    Return the plan of an event.
+
+    Args:
+        name: What the event is called.
+        listeners: Who hears it, in the order in which they run.
+        taker: Returns what takes a listener's turn, if it does not run here.
+    """
+    steps = tuple(
+        Step(
+            listener=one,
+            wildcard=calling(one.event) == "wildcard",
+            extra=injected(one.target, one.event),
+            take=taker(one),
+        )
+        for one in listeners
+    )
+    waiting = [one.listener for one in steps if not one.take and one.listener.target.is_async]
+    calls = [one.simple(name) for one in steps]
+    ready = tuple(call for call in calls if call is not None)
+    return Plan(
+        name=name,
+        steps=steps,
+        awaited=waiting[0].name if waiting else "",
+        # Decided here, once: to ask the logger each time would cost more than to call a listener.
+        ready=ready if len(ready) == len(steps) and not debugging() else None,
+    )
