@@ -115,7 +115,7 @@ def seconds(value: Any, *, option: str, where: str = "") -> float:
     """
     # A timedelta, without importing datetime for those who give numbers.
     total = getattr(value, "total_seconds", None)
-    plain = total() if callable(total) else value
+    plain: Any = total() if callable(total) else value
     # What no store can keep is refused here, where it was said, not when it is to be stored.
     number = isinstance(plain, int | float) and not isinstance(plain, bool)
     if number and 0 <= plain <= DURATION_LIMIT:

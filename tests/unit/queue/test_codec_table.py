@@ -284,7 +284,7 @@ def test_fewer_arguments_than_hints_are_those_that_came():
 
 def test_a_tuple_inside_a_payload_without_hints_is_refused():
     with pytest.raises(
-        EncodeError, match=r"imported cannot be stored \(field \[1\]\): a tuple is not"
+        EncodeError, match=r"imported cannot be stored \(field \[1\]\): tuple is not"
     ):
         encode_payload((1, (2,)), event="order.imported")
 
