@@ -9,8 +9,9 @@ bus.dispatch(OrderShipped(order_id=1))
 ```
 """
 
+from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
@@ -49,33 +50,37 @@ __all__ = [
     "listens",
 ]
 
+#: The module that each public name comes from.
+_HOMES: Final[Mapping[str, str]] = {
+    "Attempt": "eventbus.queue.attempt",
+    "EventBus": "eventbus.bus",
+    "EventBusError": "eventbus.errors",
+    "InteractsWithQueue": "eventbus.queue.attempt",
+    "JobAttempted": "eventbus.queue.lifecycle",
+    "JobExceptionOccurred": "eventbus.queue.lifecycle",
+    "JobFailed": "eventbus.queue.lifecycle",
+    "JobProcessed": "eventbus.queue.lifecycle",
+    "JobProcessing": "eventbus.queue.lifecycle",
+    "JobReleased": "eventbus.queue.lifecycle",
+    "LeaseLost": "eventbus.errors",
+    "ShouldQueue": "eventbus.queue.options",
+    "WorkerStarting": "eventbus.queue.lifecycle",
+    "WorkerStopping": "eventbus.queue.lifecycle",
+    "event": "eventbus.dispatch.names",
+    "listens": "eventbus.dispatch.marking",
+}
+
 
 def __getattr__(name: str) -> object:
     # Each name is imported when it is first used: a module of listeners that needs `listens` loads
     # no queue, and the pytest plugin, which every test run of every user loads, loads nothing.
-    if name not in __all__:
+    if name not in _HOMES:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message, name=name, obj=None)
-    value = getattr(import_module(_home(name)), name)
+    value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 
 
-def _home(name: str) -> str:
-    """Return the module that a public name comes from."""
-    if name.startswith(("Job", "Worker")):
-        return "eventbus.queue.lifecycle"
-    return {
-        "Attempt": "eventbus.queue.attempt",
-        "EventBus": "eventbus.bus",
-        "EventBusError": "eventbus.errors",
-        "InteractsWithQueue": "eventbus.queue.attempt",
-        "LeaseLost": "eventbus.errors",
-        "ShouldQueue": "eventbus.queue.options",
-        "event": "eventbus.dispatch.names",
-        "listens": "eventbus.dispatch.marking",
-    }[name]
-
-
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return sorted({*globals(), *__all__})

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from eventbus.dispatch.accepts import AnyListener, AsyncGet, Get
     from eventbus.queue.catalogue import Catalogue
     from eventbus.queue.enqueue import Enqueuer
-    from eventbus.queue.execute import Executor, Limits, Rules
+    from eventbus.queue.execute import Executor
+    from eventbus.queue.execution import Limits, Rules
     from eventbus.queue.failed import FailedJobs
 
 __all__ = ["EventBus"]

@@ -427,7 +427,7 @@ class BackendUnavailable(BackendError, ConnectionError):
 
     def __init__(self, *, backend: str, operation: str, reason: str) -> None:
         super().__init__(
-            f"{backend}: {operation} did not happen: {reason}",
+            f"{backend}: {operation} did not happen: {reason}. It is safe to try again",
             backend=backend,
             operation=operation,
             reason=reason,
@@ -529,7 +529,8 @@ class ListenerTimeout(WorkerError, TimeoutError):
 
     def __init__(self, *, listener: str, seconds: float) -> None:
         super().__init__(
-            f"{listener} ran longer than its timeout of {seconds:g} s",
+            f"{listener} ran longer than its timeout of {seconds:g} s."
+            " Give it a longer `timeout`, or less to do in one job",
             listener=listener,
             seconds=seconds,
         )
@@ -579,7 +580,8 @@ class TriesExhausted(WorkerError):
 
     def __init__(self, *, listener: str, tries: int, attempts: int) -> None:
         super().__init__(
-            f"{listener} was tried {attempts} times and {tries} are allowed; it was not run again",
+            f"{listener} was tried {attempts} times and {tries} are allowed; it was not run again."
+            " `eventbus retry` gives it all its tries",
             listener=listener,
             tries=tries,
             attempts=attempts,

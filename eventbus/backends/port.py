@@ -12,7 +12,6 @@ from eventbus.defaults import DURATION_LIMIT, ERROR_TEXT_LIMIT, LEASE, QUEUE
 from eventbus.errors import (
     BackendUnavailable,
     EventBusError,
-    FailedJobNotFound,
     InvalidOption,
     LeaseLost,
 )
@@ -182,27 +181,25 @@ class Port:
 
     def revive(self, ids: Sequence[str]) -> list[str]:
         """
-        Move failed jobs back to their queues, due now, counters at zero; return their ids.
+        Move failed jobs back to their queues, due now, counters at zero; return the ids that moved.
+
+        One that is no failed job is left out: somebody else may have been quicker.
 
         Raises:
-            FailedJobNotFound: There is none with one of `ids`; nothing moved.
             UnsupportedOption: The backend keeps no failed jobs.
         """
-        known = self._known(ids)
         with self._errors("revive"):
-            return self.backend.revive(known)
+            return self.backend.revive(list(dict.fromkeys(ids)))
 
     def purge(self, ids: Sequence[str]) -> list[str]:
         """
-        Delete failed jobs for good; return their ids.
+        Delete failed jobs for good; return the ids that were there.
 
         Raises:
-            FailedJobNotFound: There is none with one of `ids`; nothing was deleted.
             UnsupportedOption: The backend keeps no failed jobs.
         """
-        known = self._known(ids)
         with self._errors("purge"):
-            return self.backend.purge(known)
+            return self.backend.purge(list(dict.fromkeys(ids)))
 
     def clear(self, queue: str) -> int:
         """Delete what waits in `queue`, delayed too, leased not; return how many."""
@@ -245,14 +242,6 @@ class Port:
     def _kept(self, operation: str, lost: Sequence[Claim]) -> None:
         for claim in lost:
             raise LeaseLost(id=claim.envelope.id, operation=operation)
-
-    def _known(self, ids: Sequence[str]) -> list[str]:
-        """Return `ids`, each once, if all are failed jobs."""
-        wanted = list(dict.fromkeys(ids))
-        found = {job.envelope.id for job in self.failed(ids=wanted)}
-        for unknown in (name for name in wanted if name not in found):
-            raise FailedJobNotFound(id=unknown, connection=self.name)
-        return wanted
 
     def _queues(self, queues: Sequence[str]) -> list[str]:
         if isinstance(queues, str) or not queues:

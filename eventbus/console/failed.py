@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from typing import Any, Final
 
 import click
@@ -24,7 +24,7 @@ __all__ = ["failed", "flush", "forget", "retry"]
 
 #: Characters of an id that stand for the whole of it, if no other begins so.
 #: Unit: characters. Fewer are soon ambiguous: 6 hexadecimal digits tell 16.7 million ids apart.
-PREFIX: Final = 6
+_PREFIX: Final = 6
 
 _COLUMNS: Final = (
     "ID", "LISTENER", "EVENT", "CONNECTION", "QUEUE", "ATTEMPTS", "LOSSES", "FAILED AT", "REASON",
@@ -139,9 +139,7 @@ def flush(
         misused("this is no terminal, so nobody can be asked: add --yes to delete")
     age = None if older_than is None else _age(older_than)
     with application.bus() as bus:
-        jobs = _chosen(bus, connection, queue)
-        if age is not None:
-            jobs = _older(bus, jobs, age)
+        jobs = _chosen(bus, connection, queue, older_than=age)
         if not jobs:
             say("no failed jobs")
             return ExitCode.DONE
@@ -154,7 +152,9 @@ def flush(
     return ExitCode.DONE
 
 
-def _chosen(bus: EventBus, connection: str | None, queue: str | None) -> list[FailedJob]:
+def _chosen(
+    bus: EventBus, connection: str | None, queue: str | None, *, older_than: float | None = None
+) -> list[FailedJob]:
     """Return the failed jobs that the options are about."""
     try:
         if connection is not None and bus.connections.is_sync(connection):
@@ -163,7 +163,7 @@ def _chosen(bus: EventBus, connection: str | None, queue: str | None) -> list[Fa
             valid_name(queue)
     except ConfigurationError as error:
         misused(str(error))
-    return bus.failed.all(connection=connection, queue=queue)
+    return bus.failed.all(connection=connection, queue=queue, older_than=older_than)
 
 
 def _age(given: float) -> float:
@@ -173,27 +173,20 @@ def _age(given: float) -> float:
         misused(str(error))
 
 
-def _older(bus: EventBus, jobs: Iterable[FailedJob], age: float) -> list[FailedJob]:
-    clock = bus.connections.clock
-    now = datetime.now(UTC) if clock is None else clock.now()
-    limit = now - timedelta(seconds=age)
-    return [one for one in jobs if one.failed_at < limit]
-
-
 def _picked(jobs: Sequence[FailedJob], wanted: Iterable[str]) -> tuple[list[FailedJob], list[str]]:
     """Return the jobs that ids, or beginnings of ids, stand for; and what is wrong with the rest."""
     found: dict[tuple[str, str], FailedJob] = {}
     problems: list[str] = []
     for text in wanted:
         exact = [one for one in jobs if one.id == text]
-        near = exact or [one for one in jobs if len(text) >= PREFIX and one.id.startswith(text)]
+        near = exact or [one for one in jobs if len(text) >= _PREFIX and one.id.startswith(text)]
         ids = {one.id for one in near}
         if len(ids) == 1:
             found.update({(one.connection, one.id): one for one in near})
         elif ids:
             problems.append(f"{len(ids)} failed jobs have ids that begin with {text!r}: write more")
         else:
-            short = f"; write at least {PREFIX} characters" if len(text) < PREFIX else ""
+            short = f"; write at least {_PREFIX} characters" if len(text) < _PREFIX else ""
             problems.append(f"no failed job {text!r}, `eventbus failed` lists them{short}")
     return list(found.values()), problems
 

@@ -18,7 +18,7 @@ What checkers cannot tell:
   a list into a lambda. Write a function, or `OrderShipped | OrderReturned`. A lambda cannot ask for
   more than the event either: it has no hints.
 - A list that mixes classes with names is rejected. Write two calls.
-- `list[int]`, a union in `@listens(...)`, a class without handlers and a wrong name in an import
+- `list[int]`, a class without handlers and a wrong name in an import
   string or in a `(Class, "method")` are accepted, and refused when the program runs.
 """
 

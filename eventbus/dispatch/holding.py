@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 
 from eventbus.dispatch.names import concerns, event_name
 
-__all__ = ["Deferred", "Diversion", "Held", "Muted"]
+__all__ = ["Deferred", "Diversion", "Held", "Muted", "Waiting"]
 
 #: An event and its payload, as they were dispatched.
 Waiting = tuple[Any, tuple[Any, ...]]

@@ -82,7 +82,7 @@ class Run:
     error: BaseException | None = None
     #: What `take` left for the end of the dispatch.
     taken: list[Any] = field(factory=list)
-    #: (listener, what became of it), for the debug log.
+    #: What became of each listener, a sentence each, for the debug log.
     log: list[str] = field(factory=list)
 
 

@@ -14,7 +14,7 @@ from eventbus.dispatch.listeners import Listener
 from eventbus.dispatch.names import Patterns, event_name, is_pattern
 from eventbus.errors import ListenError
 
-__all__ = ["Match", "Registration", "Registry"]
+__all__ = ["Match", "Registration", "Registry", "listenable"]
 
 _EXACT: Final = 0
 _WILDCARD: Final = 1

@@ -13,7 +13,7 @@ from eventbus.dispatch.listeners import Listener
 from eventbus.dispatch.targets import describe
 from eventbus.errors import ListenError
 
-__all__ = ["Gathering", "Postponed", "entries", "method_named"]
+__all__ = ["Gathering", "Postponed", "entries"]
 
 
 @frozen(eq=False)
@@ -53,7 +53,7 @@ class Gathering:
         return found
 
 
-def method_named(subscriber: object, name: Any) -> Any:
+def _method_named(subscriber: object, name: Any) -> Any:
     """Return the listener that a subscriber's mapping names: a method of it, or one as it is."""
     if isinstance(name, str) and ":" not in name:
         found = getattr(subscriber, name, None)
@@ -85,7 +85,7 @@ def entries(subscriber: object, answer: Any) -> list[tuple[Any, Any]]:
             remedy='Return a mapping such as {OrderShipped: "on_shipped"}, or None',
         )
     return [
-        (event, method_named(subscriber, one))
+        (event, _method_named(subscriber, one))
         for event, named in answer.items()
         for one in (named if isinstance(named, list) else [named])
     ]

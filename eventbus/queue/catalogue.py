@@ -21,7 +21,7 @@ from eventbus.queue.codec.document import Document
 from eventbus.queue.codec.typed import EventTypes, decode_payload
 from eventbus.queue.options import QueueOptions, read_options
 
-__all__ = ["Catalogue", "Entry"]
+__all__ = ["Catalogue", "Entry", "is_wildcard"]
 
 
 @define(kw_only=True, eq=False)

@@ -32,8 +32,6 @@ class Enqueued:
 
     connection: str
     envelope: Envelope
-    #: The stored name of the listener.
-    name: str
 
 
 class Enqueuer:
@@ -179,7 +177,7 @@ class _Turn:
             yield from enqueuer.run_here(envelope, connection)
             return
         run.log.append(f"{where} queued in {queue} of {connection}")
-        run.taken.append(Enqueued(connection=connection, envelope=envelope, name=options.name))
+        run.taken.append(Enqueued(connection=connection, envelope=envelope))
 
 
 @define(kw_only=True, eq=False)

@@ -41,7 +41,7 @@ from eventbus.queue.lifecycle import (
 from eventbus.queue.options import Method, seconds, whole_tries
 from eventbus.queue.retry import after_error, exhausted
 
-__all__ = ["Execution", "Executor", "Limits", "Rules", "error_text"]
+__all__ = ["Executor"]
 
 
 class Executor:
@@ -232,7 +232,7 @@ class Executor:
             return
         number = execution.attempt.number
         try:
-            again = after_error(
+            delay = after_error(
                 tries=execution.tries,
                 backoff=_said(execution, "backoff", self._rules.backoff, (number, error)),
                 attempt=number,
@@ -242,8 +242,8 @@ class Executor:
             problem.__context__ = error
             execution.error = problem
             return
-        if again is not None:
-            execution.outcome, execution.delay = Outcome.RELEASED, again.delay
+        if delay is not None:
+            execution.outcome, execution.delay = Outcome.RELEASED, delay
 
     def _settle(self, execution: Execution) -> Walk:
         """Tell the store, in one step."""

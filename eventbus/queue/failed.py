@@ -68,23 +68,33 @@ class FailedJobs:
                 if port.backend.capabilities.failed_jobs:
                     yield port
 
-    def all(self, *, connection: str | None = None, queue: str | None = None) -> list[FailedJob]:
+    def all(
+        self,
+        *,
+        connection: str | None = None,
+        queue: str | None = None,
+        older_than: float | timedelta | None = None,
+    ) -> list[FailedJob]:
         """
         Return the failed jobs, the oldest failure first.
 
         Args:
             connection: Only of this one. Default: of all.
             queue: Only of this one. Default: of all.
+            older_than: Only those that failed more than so many seconds ago. Default: of any age.
 
         Raises:
+            InvalidOption: `older_than` is no duration.
             UnknownConnection: Nobody configured `connection`.
             BackendError: A store cannot be asked.
         """
         queues = None if queue is None else [queue]
+        limit = None if older_than is None else self._ago(older_than)
         found = [
             _shown(one, port.name)
             for port in self._ports(connection)
             for one in port.failed(queues=queues)
+            if limit is None or one.failed_at < limit
         ]
         return sorted(found, key=lambda one: one.failed_at)
 
@@ -130,11 +140,13 @@ class FailedJobs:
         queue: str | None = None,
     ) -> int:
         """Delete the jobs that failed more than `older_than` seconds ago; return how many."""
-        age = timedelta(seconds=seconds(older_than, option="older_than"))
+        age = seconds(older_than, option="older_than")
+        return self._purged(self.all(connection=connection, queue=queue, older_than=age))
+
+    def _ago(self, age: float | timedelta) -> datetime:
         clock = self._connections.clock
-        limit = (clock.now() if clock is not None else datetime.now(UTC)) - age
-        found = self.all(connection=connection, queue=queue)
-        return self._purged([one for one in found if one.failed_at < limit])
+        now = datetime.now(UTC) if clock is None else clock.now()
+        return now - timedelta(seconds=seconds(age, option="older_than"))
 
     def _purged(self, jobs: Sequence[FailedJob]) -> int:
         gone = 0
@@ -152,10 +164,8 @@ class FailedJobs:
         done: list[str] = []
         for port in self._ports(connection):
             rest = [one for one in ids if one not in done]
-            # The port refuses all of them for one that it does not have.
-            there = [one.envelope.id for one in port.failed(ids=rest)]
-            if there:
-                done += act(port, there)
+            if rest:
+                done += act(port, rest)
         for one in ids:
             if one not in done:
                 raise self._missing(one, connection)

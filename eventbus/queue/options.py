@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     #: A number of seconds, or a `timedelta`.
     Duration = float | timedelta
-    #: What `backoff` may be: one delay, one for each attempt (the last repeats), or a rule.
-    Backoff = Duration | Sequence[Duration] | Callable[[int, BaseException], Duration]
 
 
 class ShouldQueue:

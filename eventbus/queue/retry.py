@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from attrs import frozen
-
 from eventbus.queue.options import backoff_of
 
 __all__ = ["after_error", "exhausted"]
-
-
-@frozen
-class Again:
-    """Try again in `delay` seconds."""
-
-    delay: float
 
 
 def exhausted(tries: int, attempts: int) -> bool:
@@ -40,7 +31,7 @@ def after_error(
     backoff: float | tuple[float, ...] | Callable[[int, BaseException], Any],
     attempt: int,
     error: BaseException,
-) -> Again | None:
+) -> float | None:
     """
     Decide about a job whose run just raised.
 
@@ -51,19 +42,19 @@ def after_error(
         error: What it raised.
 
     Returns:
-        When to try again; None if the job has failed.
+        Seconds until the next try; None if the job has failed.
 
     Raises:
         InvalidOption: The rule answered something that is no duration.
 
     Example:
         >>> after_error(tries=3, backoff=(1.0, 5.0), attempt=2, error=KeyError())
-        Again(delay=5.0)
+        5.0
         >>> after_error(tries=3, backoff=0.0, attempt=3, error=KeyError())
     """
     if exhausted(tries, attempt):
         return None
     delays = backoff_of(backoff(attempt, error) if callable(backoff) else backoff)
     if isinstance(delays, tuple):
-        return Again(delays[min(attempt, len(delays)) - 1])
-    return Again(delays)
+        return delays[min(attempt, len(delays)) - 1]
+    return delays

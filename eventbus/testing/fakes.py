@@ -16,7 +16,7 @@ from eventbus.dispatch.registry import listenable
 from eventbus.dispatch.waiting import Walk, adrive, drive
 from eventbus.queue.enqueue import Enqueued
 from eventbus.queue.envelope import Envelope
-from eventbus.queue.execute import Execution
+from eventbus.queue.execution import Execution
 from eventbus.queue.lifecycle import Outcome
 from eventbus.testing.clock import ManualClock
 from eventbus.testing.recorded import (

@@ -12,7 +12,16 @@ from eventbus.dispatch.targets import Target, describe, target_of
 from eventbus.queue.codec.document import read
 from eventbus.queue.envelope import Envelope
 
-__all__ = ["Dispatched", "QueuedJob", "RecordedJobs", "called", "expect", "fitting", "listed"]
+__all__ = [
+    "Dispatched",
+    "QueuedJob",
+    "RecordedJobs",
+    "called",
+    "expect",
+    "fail",
+    "fitting",
+    "listed",
+]
 
 #: Tells whether a target, and the name it is stored under, are the listener that is asked for.
 Fits = Callable[[Target, str], bool]

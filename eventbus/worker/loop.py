@@ -23,13 +23,14 @@ from eventbus.defaults import (
 from eventbus.dispatch.waiting import drive
 from eventbus.errors import BackendError, ConfigurationError, InvalidOption
 from eventbus.queue.envelope import valid_name
-from eventbus.queue.execute import Execution, Executor, Rules
+from eventbus.queue.execute import Executor
+from eventbus.queue.execution import Execution, Rules
 from eventbus.queue.lifecycle import WorkerStarting, WorkerStopping
 from eventbus.queue.options import backoff_of, seconds, whole_tries
 from eventbus.worker.leases import Leases
 from eventbus.worker.signals import Signals
 
-__all__ = ["ExitCode", "Worker"]
+__all__ = ["ExitCode", "Worker", "printable", "short"]
 
 _log = logging.getLogger("eventbus.worker")
 
@@ -176,7 +177,7 @@ class Worker:
                 _log.warning("the store is away, next try in %g s: %s", pause, error)
                 if self.once and claims:
                     self._raised = (
-                        True  # it ran, and will run again: that is not known to the store
+                        True  # it ran, and will run again: the store does not know it did
                     )
                     return "once"
                 self.signals.wait(pause)

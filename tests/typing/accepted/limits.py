@@ -50,8 +50,6 @@ with pytest.raises(ListenError):
 with pytest.raises(ListenError):
     bus.listen(list[int], print)
 with pytest.raises(ListenError):
-    listens(OrderShipped | OrderReturned)
-with pytest.raises(ListenError):
     bus.listen(OrderShipped, f"{__name__}:event_second")
 with pytest.raises(UnknownOption):
     bus.listen(OrderShipped, misspelt)

@@ -13,7 +13,6 @@ from eventbus.backends.port import Port
 from eventbus.defaults import DURATION_LIMIT, ERROR_TEXT_LIMIT
 from eventbus.errors import (
     BackendUnavailable,
-    FailedJobNotFound,
     InvalidOption,
     LeaseLost,
     UnsupportedOption,
@@ -152,16 +151,12 @@ def test_an_id_is_printable_ascii(port, id):
 
 
 @pytest.mark.parametrize("verb", ["revive", "purge"])
-def test_an_id_that_did_not_fail_is_an_error_and_nothing_moves(port, verb):
+def test_an_id_that_did_not_fail_is_left_out_and_one_named_twice_counts_once(port, verb):
     port.push([job()])
     port.bury(port.claim(["jobs"])[0], error="boom")
 
-    with pytest.raises(FailedJobNotFound) as caught:
-        getattr(port, verb)(["a", "unknown"])
-
-    assert (caught.value.id, caught.value.connection) == ("unknown", "default")
-    assert port.size("jobs") == Sizes(failed=1)
-    assert getattr(port, verb)(["a", "a"]) == ["a"]
+    assert getattr(port, verb)(["unknown", "a", "a"]) == ["a"]
+    assert port.failed() == []
 
 
 def test_what_a_backend_does_not_support_is_passed_on():

@@ -122,6 +122,30 @@ def test_flush_deletes_all_of_a_connection_or_queue(bus):
     assert bus.failed.flush() == 0
 
 
+def test_flush_deletes_the_rest_if_somebody_else_is_quicker_with_one(bus, monkeypatch):
+    bus.dispatch(Ordered(8))
+    port = bus.connections.port()
+    port.bury(port.claim(["orders"])[0], error="no stock")
+    listed = port.failed
+
+    def overtaken(**only):
+        jobs = listed(**only)
+        port.revive([jobs[0].envelope.id])
+        return jobs
+
+    monkeypatch.setattr(port, "failed", overtaken)
+
+    assert bus.failed.flush(connection="default") == 1
+
+    assert listed() == []
+    assert port.size("orders").ready == 1
+
+
+@pytest.mark.parametrize("age", [30, timedelta(seconds=30)])
+def test_all_may_be_of_those_that_failed_longer_ago(bus, age):
+    assert names(bus.failed.all(older_than=age)) == ["ship"]
+
+
 @pytest.mark.parametrize("age", [30, timedelta(seconds=30)])
 def test_prune_deletes_what_failed_longer_ago(bus, age):
     assert bus.failed.prune(older_than=age) == 1

@@ -19,10 +19,9 @@ def test_tries_are_used_up_by_attempts_and_zero_is_no_limit(tries, attempts, use
 
 
 def delay(backoff, *, attempt=1, tries=0, error=None):
-    again = after_error(
+    return after_error(
         tries=tries, backoff=backoff, attempt=attempt, error=error or ValueError("boom")
     )
-    return None if again is None else again.delay
 
 
 def test_one_backoff_holds_for_every_attempt():

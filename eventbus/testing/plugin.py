@@ -2,8 +2,8 @@
 The pytest plugin of eventbus: fixtures that fake events and queues.
 
 pytest loads it in every run of everybody who has eventbus installed, whether they test with it or
-not. So it lies outside the package, whose import it would need, and imports nothing of it before a
-fixture is used. `-p no:eventbus` switches it off.
+not. So it imports nothing before a fixture is used, and neither do the two packages that it lies in.
+`-p no:eventbus` switches it off.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from eventbus import EventBus
-    from eventbus.testing import FakeEvents, FakeQueue
+    from eventbus.bus import EventBus
+    from eventbus.testing.fakes import FakeEvents, FakeQueue
 
 __all__ = ["eventbus_app", "fake_events", "fake_queue"]
 
@@ -71,17 +71,17 @@ def fake_events(eventbus_app: EventBus, request: pytest.FixtureRequest) -> Gener
 
     `@pytest.mark.eventbus(only=[OrderShipped])` fakes some, `except_=[...]` all but some.
     """
-    from eventbus import testing
+    from eventbus.testing import fakes
 
     marker = request.node.get_closest_marker("eventbus") or pytest.mark.eventbus().mark
-    with testing.fake_events(eventbus_app, *marker.args, **marker.kwargs) as fake:
+    with fakes.fake_events(eventbus_app, *marker.args, **marker.kwargs) as fake:
         yield fake
 
 
 @pytest.fixture
 def fake_queue(eventbus_app: EventBus) -> Generator[FakeQueue]:
     """Keep the queued jobs of a test in memory; `fake_queue.drain()` runs them."""
-    from eventbus import testing
+    from eventbus.testing import fakes
 
-    with testing.fake_queue(eventbus_app) as fake:
+    with fakes.fake_queue(eventbus_app) as fake:
         yield fake
