@@ -70,7 +70,7 @@ class Registering(Dispatcher):
         for event, listeners in listen.items():
             for one in listeners if isinstance(listeners, list) else [listeners]:
                 self._now_or_later(one, self.listen, (event, one))
-        for one in subscribe:
+        for one in [subscribe] if isinstance(subscribe, str) else subscribe:
             self._now_or_later(one, self.subscribe, (one,))
         self._note([discover] if isinstance(discover, str) else discover)
 
@@ -219,7 +219,7 @@ class Registering(Dispatcher):
             ...     bus.dispatch("order.imported", 17)
             ['order.imported']
         """
-        if event is None:
+        if event is None and listener is None:
             return lambda one: self.listen(one, priority=priority, once=once)
         if listener is None:
             self._register(_by_hints(event), priority=priority, once=once)

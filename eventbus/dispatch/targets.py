@@ -317,7 +317,11 @@ def _chosen(cls: type, event: type | str | None) -> str:
             if names
             else "it has neither a handle* method nor __call__"
         ),
-        remedy=f'Name one: ({cls.__qualname__}, "{(fitting or names or ("handle",))[0]}")',
+        remedy=(
+            f'Name one: ({cls.__qualname__}, "{(fitting or names)[0]}")'
+            if names
+            else "Give it `def handle(self, event: OrderShipped)`"
+        ),
     )
 
 

@@ -95,7 +95,8 @@ async def _off_loop(call: Callable[[], Any]) -> Any:
     """
     import asyncio
 
-    work = asyncio.ensure_future(asyncio.to_thread(call))
+    # A future and no task, which the end of `asyncio.run` would cancel as well.
+    work = asyncio.get_running_loop().run_in_executor(None, copy_context().run, call)
     cancelled: BaseException | None = None
     while not work.done():
         try:
@@ -190,8 +191,35 @@ def _end(runner: asyncio.Runner, process: int) -> None:
     loop = runner.get_loop()
     if loop.is_running():
         return  # the interpreter exits while a daemon thread waits on it, or this is a fork of one
-    if process != os.getpid() or loop_runs():
-        # Its tasks are not ours to end, or cannot be ended here; what it has open can be closed.
+    try:
+        # In another process its tasks are not ours to end; inside a running loop they cannot be.
+        if process == os.getpid() and not loop_runs():
+            _end_tasks(loop)
+    finally:
         loop.close()
-    else:
-        runner.close()
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """
+    Cancel what is left on a loop, and wait for its end.
+
+    Not `Runner.close`: it starts a thread to wait for the executor's, which Python refuses when it
+    exits (3.12), and which leaves a word behind when a thread has ended (3.13).
+    """
+    import asyncio
+
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks))
+    for task in tasks:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            loop.call_exception_handler(
+                {
+                    "message": "a task raised as its loop was closed",
+                    "exception": error,
+                    "task": task,
+                }
+            )
+    loop.run_until_complete(loop.shutdown_asyncgens())

@@ -33,9 +33,9 @@ class Entry:
     #: What it is registered for.
     events: list[type | str] = field(factory=list)
 
-    def check_hears(self, event: Any, name: str) -> None:
-        """Refuse an event that the listener is not registered for: nothing of ours stored it."""
-        if not concerns(self.events, event, name):
+    def check_hears(self, event: Any, name: str, *, wildcard: bool) -> None:
+        """Refuse what the listener is not registered for, or not so: nothing of ours stored it."""
+        if not concerns((one for one in self.events if is_wildcard(one) is wildcard), event, name):
             raise DecodeError(reason=f"{self.options.name} does not listen to {name}")
 
     def payload_hints(self) -> tuple[Any, ...] | None:
@@ -137,14 +137,15 @@ class Catalogue:
             UnknownName: Its event, or the version of it, is not known here.
         """
         name = document.event or ""
+        wildcard = bool(document.options.get("wildcard"))
         if document.payload == "class":
             codec = self.types.lookup(name, document.version)
             event = codec.decode(document.data, document.version, envelope=document.id)
             name = event_name(type(event))
-            entry.check_hears(event, name)
+            entry.check_hears(event, name, wildcard=wildcard)
             return name, (event,)
-        entry.check_hears(name, name)
-        hints = None if document.options.get("wildcard") else entry.payload_hints()
+        entry.check_hears(name, name, wildcard=wildcard)
+        hints = None if wildcard else entry.payload_hints()
         return name, decode_payload(document.data, hints, event=name, envelope=document.id)
 
     def entries(self) -> list[Entry]:

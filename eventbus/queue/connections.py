@@ -47,7 +47,8 @@ class Connections:
         self._urls = dict(urls)
         self._maker = maker
         self._ports: dict[str, Port] = {}
-        self._lock = threading.Lock()
+        #: Reentrant: a signal handler may dispatch while its own thread opens a connection.
+        self._lock = threading.RLock()
         #: What gives the ports in place of the real ones, the innermost first.
         self._stand_ins: tuple[Callable[[str], Port], ...] = ()
 
@@ -98,10 +99,12 @@ class Connections:
                 self._stand_ins = tuple(one for one in self._stand_ins if one is not port)
 
     def _real(self, name: str) -> Port:
+        # Without the lock where it is open: a forked process might find it held, for ever.
+        port = self._ports.get(name)
+        if port is not None:
+            return port
         with self._lock:
-            if name not in self._ports:
-                self._ports[name] = self._opened(name)
-            return self._ports[name]
+            return self._ports.get(name) or self._ports.setdefault(name, self._opened(name))
 
     def default_queue(self, name: str | None) -> str:
         """Return the queue for what names none on this connection."""

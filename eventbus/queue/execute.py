@@ -2,12 +2,13 @@
 One claim becomes one outcome: a pipeline of small steps over one record.
 
 open -> announce -> call -> decide -> settle -> tell. Each step reads and fills in an `Execution`;
-exceptions of user code are caught in one place, `_call`.
+exceptions of user code are caught in one place, `caught`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from eventbus.backends.base import Claim
@@ -27,8 +28,18 @@ from eventbus.errors import (
 from eventbus.queue.attempt import Attempt, Deleted, FailedByHand, InteractsWithQueue, Released
 from eventbus.queue.catalogue import Catalogue, Entry
 from eventbus.queue.codec.document import Document, read
+from eventbus.queue.codec.jsontext import short
 from eventbus.queue.envelope import Envelope
-from eventbus.queue.execution import Execution, Limits, NoLimits, Rules, error_text
+from eventbus.queue.execution import (
+    Execution,
+    Limits,
+    NoLimits,
+    Rules,
+    caught,
+    error_text,
+    kept,
+    warn_of_late_error,
+)
 from eventbus.queue.lifecycle import (
     JobAttempted,
     JobExceptionOccurred,
@@ -122,13 +133,15 @@ class Executor:
         if execution.error is None:
             yield from self._tell(JobProcessing(**execution.facts))
             yield from self._call(execution)
-        settled = execution.attempt.settled
-        if isinstance(settled, FailedByHand):
-            execution.error = settled.error
+        settled, error = execution.attempt.settled, execution.error
+        # What is no Exception, a cancellation say, is for whoever dispatched.
+        if settled is not None and (error is None or isinstance(error, Exception)):
+            warn_of_late_error(execution)
+            execution.error = settled.error if isinstance(settled, FailedByHand) else None
         if execution.error is not None:
             execution.outcome = Outcome.FAILED
             yield from self._call_failed(execution)
-        elif isinstance(settled, Deleted):
+        elif settled is not None:
             execution.outcome = Outcome.SKIPPED
         yield from self._tell_outcome(execution)
         if execution.error is not None:
@@ -139,11 +152,12 @@ class Executor:
 
     def _open(self, execution: Execution) -> None:
         """Read the document and find what its names stand for."""
+        # Not the job's fault if it cannot be made: what is raised here ends the worker.
+        catalogue = self._catalogue()
         try:
             document = read(execution.envelope.body, envelope=execution.envelope.id)
             execution.document = document
             execution.attempt.name = document.name
-            catalogue = self._catalogue()
             entry = execution.entry = catalogue.entry(document.name)
             execution.attempt.name = entry.options.name
             execution.wildcard = bool(document.options.get("wildcard"))
@@ -158,9 +172,9 @@ class Executor:
         """Build the listener and call it. The scope is closed before the job counts as done."""
         execution.began = True
         scope = self._scope({Attempt: execution.attempt})
-        execution.error = yield from _caught(self._called(execution, scope), execution)
+        execution.error = yield from caught(self._called(execution, scope), execution)
         # A commit that fails fails the job.
-        problem = yield from _caught(scope.close(execution.error), execution)
+        problem = yield from caught(scope.close(execution.error), execution)
         execution.error = execution.error or problem
 
     def _called(self, execution: Execution, scope: Scope) -> Walk:
@@ -169,22 +183,46 @@ class Executor:
         # Before it is built, where that can be: what its constructor raises is tried again, too.
         if not isinstance(entry.options.tries, Method):
             self._check_tries(execution)
-        call = yield from self._built(execution, scope)
+        # What it needs may hang as well as the listener itself: a mailer that connects, say.
+        by_method = isinstance(entry.options.timeout, Method)
+        limit = self._rules.timeout if by_method else self._timeout(execution)
+        call = yield from self._limited(name, limit, self._built(execution, scope))
         if isinstance(entry.options.tries, Method):
             self._check_tries(execution)
-        limit = _said(execution, "timeout", self._rules.timeout, arguments)
-        limit = seconds(limit, option="timeout", where=name)
-        extra = yield from scope.arguments(
-            target.function, injected(target, _form(execution)), target.owner
+        limit = self._timeout(execution) if by_method else limit
+        extra = yield from self._limited(
+            name,
+            limit,
+            scope.arguments(target.function, injected(target, _form(execution)), target.owner),
         )
         if target.is_async:
             answer = call(*arguments, **extra)
         else:
             answer = self._limits.running(name, limit, lambda: call(*arguments, **extra))
         if target.waits(answer):
-            left = yield _kept(self._limits.waiting(name, limit, answer))
+            left = yield kept(self._limits.waiting(name, limit, answer))
             if left is not None:
                 raise left
+
+    def _timeout(self, execution: Execution) -> float:
+        limit = _said(execution, "timeout", self._rules.timeout, execution.arguments or ())
+        return seconds(limit, option="timeout", where=execution.attempt.name)
+
+    def _limited(self, name: str, limit: float, walk: Walk) -> Walk:
+        """Walk on, each stretch of it ended as a run is that takes longer than `limit` seconds."""
+        step: Callable[[], Effect] = partial(next, walk)
+        while True:
+            try:
+                effect = self._limits.running(name, limit, step)
+            except StopIteration as stop:
+                return stop.value
+            waits = not isinstance(effect, Blocking)
+            try:
+                outcome = yield self._limits.waiting(name, limit, effect) if waits else effect
+            except BaseException as error:  # noqa: BLE001 -- the walk decides
+                step = partial(walk.throw, error)
+            else:
+                step = partial(walk.send, outcome)
 
     def _built(self, execution: Execution, scope: Scope) -> Walk:
         target = _known(execution).target
@@ -205,6 +243,7 @@ class Executor:
     def _decide(self, execution: Execution) -> None:
         """Decide what becomes of the job. What the listener settled itself holds."""
         settled, error = execution.attempt.settled, execution.error
+        warn_of_late_error(execution)
         if isinstance(settled, Deleted):
             execution.outcome = Outcome.SKIPPED
         elif isinstance(settled, Released):
@@ -218,13 +257,6 @@ class Executor:
             execution.outcome = Outcome.RELEASED
         elif error is not None:
             self._decide_error(execution, error)
-        if settled is not None and error is not None and settled != FailedByHand(error):
-            _log().warning(
-                "job %s settled itself, and raised afterwards",
-                execution.envelope.id,
-                exc_info=error,
-                extra={"job": execution.facts},
-            )
 
     def _decide_error(self, execution: Execution, error: BaseException) -> None:
         execution.outcome, execution.spend = Outcome.FAILED, execution.began
@@ -263,7 +295,7 @@ class Executor:
             yield Blocking(call)
         except LeaseLost as error:
             execution.outcome = Outcome.LOST
-            _log().warning("%s", error, extra={"job": execution.facts})
+            _log().warning("%s", short(str(error)), extra={"job": execution.facts})
 
     def _call_failed(self, execution: Execution) -> Walk:
         """Call the listener's `failed`, on a fresh instance; what it raises changes nothing."""
@@ -272,8 +304,8 @@ class Executor:
         if entry is None or hook is None:
             return
         scope = self._scope({Attempt: execution.attempt})
-        problem = yield from _caught(self._failed_called(hook, execution, scope), execution)
-        problem = (yield from _caught(scope.close(problem), execution)) or problem
+        problem = yield from caught(self._failed_called(hook, execution, scope), execution)
+        problem = (yield from caught(scope.close(problem), execution)) or problem
         if problem is not None:
             _log().error(
                 "failed() of %s raised",
@@ -316,28 +348,6 @@ class Executor:
         told.append(JobAttempted(outcome=outcome, **facts))
         for one in told:
             yield from self._tell(one)
-
-
-def _caught(walk: Walk, execution: Execution) -> Generator[Effect, Any, BaseException | None]:
-    """Walk to the end, and return what was raised on the way: whatever it is, it is the job's."""
-    try:
-        yield from walk
-    except GeneratorExit as error:
-        if execution.claim is None:
-            raise  # the dispatch that runs it here was dropped: nothing may be waited for
-        return error
-    except BaseException as error:  # noqa: BLE001 -- decided about, or logged
-        return error
-    return None
-
-
-async def _kept(work: Awaitable[Any]) -> GeneratorExit | None:
-    """Return the GeneratorExit that a listener raises: thrown into our walk, it would end that."""
-    try:
-        await work
-    except GeneratorExit as left:
-        return left
-    return None
 
 
 def _known(execution: Execution) -> Entry:

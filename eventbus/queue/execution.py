@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Protocol
 
 from attrs import define, frozen
@@ -11,13 +11,24 @@ from attrs import define, frozen
 from eventbus.backends.base import Claim
 from eventbus.backends.port import Port
 from eventbus.defaults import ERROR_TEXT_LIMIT, MAX_LOST, TIMEOUT, TRIES
-from eventbus.queue.attempt import Attempt
+from eventbus.dispatch.waiting import Effect, Walk
+from eventbus.queue.attempt import Attempt, FailedByHand
 from eventbus.queue.catalogue import Entry
 from eventbus.queue.codec.document import Document
+from eventbus.queue.codec.jsontext import short
 from eventbus.queue.envelope import Envelope
 from eventbus.queue.lifecycle import Outcome
 
-__all__ = ["Execution", "Limits", "NoLimits", "Rules", "error_text"]
+__all__ = [
+    "Execution",
+    "Limits",
+    "NoLimits",
+    "Rules",
+    "caught",
+    "error_text",
+    "kept",
+    "warn_of_late_error",
+]
 
 
 @frozen(kw_only=True)
@@ -107,3 +118,40 @@ def error_text(error: BaseException | None) -> str:
     # The last lines name the error and the place; the first ones the way there.
     half = ERROR_TEXT_LIMIT // 2 - 16
     return f"{text[:half]}\n... (cut)\n{text[-half:]}"
+
+
+def caught(walk: Walk, execution: Execution) -> Generator[Effect, Any, BaseException | None]:
+    """Walk to the end, and return what was raised on the way: whatever it is, it is the job's."""
+    try:
+        yield from walk
+    except GeneratorExit as error:
+        if execution.claim is None:
+            raise  # the dispatch that runs it here was dropped: nothing may be waited for
+        return error
+    except BaseException as error:  # noqa: BLE001 -- decided about, or logged
+        return error
+    return None
+
+
+async def kept(work: Awaitable[Any]) -> GeneratorExit | None:
+    """Return the GeneratorExit that a listener raises: thrown into our walk, it would end that."""
+    try:
+        await work
+    except GeneratorExit as left:
+        return left
+    return None
+
+
+def warn_of_late_error(execution: Execution) -> None:
+    """Log what a listener raised although it had settled its job: nobody else will tell of it."""
+    import logging
+
+    settled, error = execution.attempt.settled, execution.error
+    own = settled.error if isinstance(settled, FailedByHand) else None
+    if settled is not None and error is not None and error is not own:
+        logging.getLogger("eventbus.queue").warning(
+            "job %s settled itself, and raised afterwards",
+            short(execution.envelope.id),
+            exc_info=error,
+            extra={"job": execution.facts},
+        )

@@ -58,6 +58,9 @@ class FailedJobs:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
+    def __repr__(self) -> str:
+        return f"<FailedJobs of {', '.join(self._connections.names())}>"
+
     def _ports(self, connection: str | None) -> Iterator[Port]:
         if connection is not None:
             yield self._connections.port(connection)

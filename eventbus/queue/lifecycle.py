@@ -107,7 +107,7 @@ class WorkerStopping:
 
     connection: str
     queues: tuple[str, ...]
-    #: Why: "signal", "empty", "once" or "error".
+    #: Why: "signal" (or `Worker.stop`), "empty", "once" or "error".
     reason: str
     #: How many jobs it ran.
     processed: int

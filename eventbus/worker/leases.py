@@ -13,7 +13,7 @@ from typing import Self
 from eventbus.backends.base import Claim
 from eventbus.backends.port import Port
 from eventbus.defaults import RENEWALS_PER_LEASE
-from eventbus.errors import BackendError
+from eventbus.queue.codec.jsontext import short
 
 __all__ = ["Leases"]
 
@@ -71,11 +71,12 @@ class Leases:
                 continue
             try:
                 lost = self._port.extend(held, lease=self._lease)
-            except BackendError as error:
+            except Exception as error:  # noqa: BLE001 -- whatever it is: without this thread, jobs run twice
                 # The next round tries again; two rounds may fail before the lease ends.
                 _log.warning("leases were not renewed: %s", error)
                 continue
             with self._lock:
                 for claim in lost:
                     if self._held.pop(claim.token, None) is not None:
-                        _log.warning("the lease of job %s was lost while it ran", claim.envelope.id)
+                        name = short(claim.envelope.id)
+                        _log.warning("the lease of job %s was lost while it ran", name)

@@ -116,8 +116,11 @@ class Worker:
         self.processed = 0
         self._raised = False
 
+    def __repr__(self) -> str:
+        return f"<Worker on {', '.join(self.queues) or 'the default queue'} of {self.connection}>"
+
     def stop(self) -> None:
-        """Stop after the running job; from any thread."""
+        """Stop after the running job, however long it takes; from any thread."""
         self.signals.stop()
 
     def run(self) -> ExitCode:
@@ -208,7 +211,7 @@ class Worker:
             level,
             "%s %s attempt %d: %s, %.0f ms%s",
             printable(execution.attempt.name or "(unreadable)"),
-            execution.envelope.id,
+            printable(execution.envelope.id),
             execution.attempt.number,
             execution.outcome,
             took,

@@ -53,15 +53,18 @@ class Signals:
         self._interrupt: Callable[[], object] = self._raise
         self._before: dict[signal.Signals, Any] = {}
         self._pipe: tuple[int, int] | None = None
+        self._process = 0
+        #: Set by `stop`.
         self._wakeup = threading.Event()
 
     @property
     def stopping(self) -> bool:
         """Whether the worker is to claim nothing more."""
-        return self.received > 0
+        return self.received > 0 or self._wakeup.is_set()
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
+            self._process = os.getpid()
             self._pipe = os.pipe()
             os.set_blocking(self._pipe[1], False)
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -90,8 +93,11 @@ class Signals:
             os.read(self._pipe[0], 4096)
 
     def stop(self) -> None:
-        """Stop as the first signal does; from any thread."""
-        self.received += 1
+        """
+        Claim nothing more; from any thread.
+
+        Unlike a signal it gives the running job no limit, and a signal after it is the first.
+        """
         self._wakeup.set()
         if self._pipe is not None:
             self._wake()
@@ -103,12 +109,16 @@ class Signals:
         except BlockingIOError:
             return  # full: it is readable, and that is all it says
 
-    def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_stop(self, number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            # A child that a listener forked: it is to die of it, as it would without a worker.
+            signal.signal(number, self._before[signal.Signals(number)])
+            os.kill(os.getpid(), number)
+            return
         self.received += 1
         self._wake()
+        self._stop_at = min(self._stop_at, time.monotonic() + self._left())
         if self._name:
-            now = time.monotonic()
-            self._stop_at = min(self._stop_at, now + self._left())
             self._arm()
 
     def _left(self) -> float:
@@ -147,7 +157,7 @@ class Signals:
         self._limit = limit
         self._interrupt = interrupt
         self._timeout_at = time.monotonic() + limit if limit else math.inf
-        self._stop_at = time.monotonic() + self._left()
+        self._stop_at = min(self._stop_at, time.monotonic() + self._left())
         self._name = name
         if self._pipe is not None:
             self._arm()
@@ -181,7 +191,18 @@ class Signals:
         """Await `work`; cancel it when its time is over."""
         task = asyncio.ensure_future(_ended(work))
         loop = asyncio.get_running_loop()
-        self._begin(name, limit, lambda: loop.call_soon_threadsafe(task.cancel))
+        waiter = asyncio.current_task()
+        cancelled = False
+
+        def interrupt() -> None:
+            nonlocal cancelled
+            # Code that blocks the loop hears of no cancellation: then as a sync listener, in place.
+            if cancelled and asyncio.current_task(loop) not in (None, waiter):
+                self._raise()
+            cancelled = True
+            loop.call_soon_threadsafe(task.cancel)
+
+        self._begin(name, limit, interrupt)
         try:
             if self._pipe is None and limit:
                 await self._alarm(task, name, limit)

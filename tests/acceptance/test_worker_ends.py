@@ -33,6 +33,28 @@ async def react(event: Ordered):
     await asyncio.Event().wait()
 """
 
+STUCK_BUILDING = """
+class Mailer:
+    def __init__(self):
+        say("start")
+        wait_for_ever()
+
+@bus.listen
+@listens(queue=True)
+def react(event: Ordered, mailer: Mailer): ...
+"""
+
+STUCK_BLOCKING = """
+@bus.listen
+@listens(queue=True)
+async def react(event: Ordered):
+    say("start")
+    wait_for_ever()
+"""
+
+WAYS = [STUCK, STUCK_ASYNC, STUCK_BUILDING, STUCK_BLOCKING]
+IDS = ["sync", "async", "building", "blocking"]
+
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
 
@@ -68,7 +90,7 @@ def test_a_busy_worker_ends_after_its_job(shop, number):
     assert shop.port.size("default").ready == 1
 
 
-@pytest.mark.parametrize("source", [STUCK, STUCK_ASYNC], ids=["sync", "async"])
+@pytest.mark.parametrize("source", WAYS, ids=IDS)
 def test_when_the_grace_is_over_the_job_goes_back_unspent(shop, source):
     shop.write(source)
     shop.dispatch()
@@ -82,7 +104,7 @@ def test_when_the_grace_is_over_the_job_goes_back_unspent(shop, source):
     assert (claim.attempts, claim.losses, claim.releases) == (0, 0, 1)
 
 
-@pytest.mark.parametrize("source", [STUCK, STUCK_ASYNC], ids=["sync", "async"])
+@pytest.mark.parametrize("source", WAYS, ids=IDS)
 def test_a_second_signal_means_now(shop, source):
     shop.write(source)
     shop.dispatch()

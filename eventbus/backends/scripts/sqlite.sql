@@ -5,6 +5,7 @@
 --   failed     a job that used up its attempts, until it is revived or purged
 --
 -- An id is in one of the two tables at most. Instants are whole microseconds since 1970, UTC.
+-- A body is read as bytes whatever it is: one that was mended in the `sqlite3` shell is text.
 -- `due` is the one instant that decides: when the delay is over, and for a leased row when its
 -- lease ends. So what was lost is simply due again, and one index serves every claim.
 --
@@ -65,7 +66,7 @@ SET losses = losses + (token IS NOT NULL AND NOT shared),
     shared = :shared,
     due = :until
 WHERE number = :number
-RETURNING id, queue, body, delay, attempts, losses, releases, pushed_at;
+RETURNING id, queue, CAST(body AS BLOB), delay, attempts, losses, releases, pushed_at;
 
 -- :extend
 UPDATE envelopes SET due = :until WHERE id = :id AND token = :token;
@@ -87,7 +88,7 @@ WHERE id = :id AND token = :token;
 
 -- :failed
 -- NULL stands for all ids, or all queues.
-SELECT id, queue, body, delay, attempts, losses, releases, pushed_at, failed_at, error
+SELECT id, queue, CAST(body AS BLOB), delay, attempts, losses, releases, pushed_at, failed_at, error
 FROM failed
 WHERE (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
   AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues)))

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 import sys
+from contextlib import closing
 from functools import partial
 from threading import Thread
 
@@ -499,6 +500,19 @@ def test_only_a_push_is_reported_as_stored_or_not(backend, faulty):
 
 
 # Connections
+
+
+def test_a_body_that_was_mended_by_hand_is_still_bytes(backend, path):
+    """The `sqlite3` shell stores what an operator types as text."""
+    backend.push([JOB, Envelope(id="b", queue="jobs", body=b"{}")])
+    with closing(DRIVER.connect(path, isolation_level=None)) as db:
+        db.execute("UPDATE envelopes SET body = '{\"v\":1}'")
+
+    claims = backend.claim(["jobs"], limit=2, lease=60)
+    backend.bury(claims[1:], error="", spend=True)
+
+    assert [one.envelope.body for one in claims] == [b'{"v":1}'] * 2
+    assert [one.envelope.body for one in backend.failed()] == [b'{"v":1}']
 
 
 def test_a_thread_that_ends_leaves_no_connection_behind(backend, path):

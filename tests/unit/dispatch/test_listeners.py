@@ -269,7 +269,7 @@ async def async_generator(event: Shipped):
 
 REFUSED = {
     "a number": (7, Shipped, "neither callable nor a class"),
-    "a class without handlers": (Nothing, Shipped, "neither a handle.* method nor __call__"),
+    "a class without handlers": (Nothing, Shipped, "nor __call__. Give it `def handle"),
     "an object without handlers": (Nothing(), Shipped, "neither callable nor a class"),
     "an abstract class": (Abstract, Shipped, "abstract"),
     "a method that is not there": ((Mailer, "handel"), Shipped, "no method 'handel'"),

@@ -126,6 +126,16 @@ def test_an_import_string_of_what_cannot_listen_is_an_error_each_time(make_bus, 
             bus.dispatch(Shipped())
 
 
+def test_a_subscriber_may_be_named_alone(make_bus, package):
+    package(
+        "shop_subscribing",
+        "class Audit:\n    def subscribe(self, bus): bus.listen('done', print)\n",
+    )
+    bus = make_bus(subscribe="shop_subscribing:Audit")
+
+    assert bus.has_listeners("done")
+
+
 def test_a_package_to_discover_may_be_named_alone(make_bus, package):
     package(
         "shop_alone", "class Heard: ...\nclass Hears:\n    def handle(self, event: Heard): ...\n"

@@ -183,12 +183,13 @@ def test_the_member_of_an_enum_is_the_name_that_is_its_value(bus):
     [
         ("", "cannot be empty"),
         (7, "neither an event class nor a name"),
+        (None, "neither an event class nor a name"),
         (list[int], "neither an event class nor a name"),
         (str, "the name of an event"),
         (Any, "cannot be compared"),
         (type("Plain", (Protocol,), {"__module__": __name__}), "cannot be compared"),
     ],
-    ids=["empty", "number", "generic", "str", "Any", "protocol"],
+    ids=["empty", "number", "None", "generic", "str", "Any", "protocol"],
 )
 def test_what_no_event_can_be_is_refused(bus, wanted, reason):
     with pytest.raises(ListenError, match=reason):

@@ -233,6 +233,18 @@ def test_an_event_that_the_listener_is_not_registered_for_is_rejected(stored):
         catalogue.payload(stored, catalogue.entry("tell"))
 
 
+@pytest.mark.parametrize(
+    "heard, wildcard", [("import", True), ("im*", False)], ids=["exact", "wildcard"]
+)
+def test_a_job_does_not_choose_how_its_listener_is_called(heard, wildcard):
+    """The arguments would be none that the listener is hinted for, and nobody would check them."""
+    catalogue = Catalogue([hear(import_rows, heard)], [])
+    forged = document(event="import", payload="args", data=b"[{}]", options={"wildcard": wildcard})
+
+    with pytest.raises(DecodeError, match="does not listen to import"):
+        catalogue.payload(forged, catalogue.entries()[0])
+
+
 def test_wildcards_get_name_and_payload():
     assert [is_wildcard(one) for one in (Ordered, "order", "order.*")] == [False, False, True]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,25 @@ def test_a_connection_is_opened_once_and_anew_after_closing():
     assert ours.port("mail") is not first
     ours.close()
     assert ours.port() is not first
+
+
+def test_a_signal_handler_may_dispatch_while_a_connection_is_opened(monkeypatch):
+    """And whoever opens it second uses what the first has opened: a memory has no second door."""
+    made = connections({"default": "memory://"})
+    opened, ports = made._opened, []
+
+    def interrupted(name):
+        monkeypatch.setattr(made, "_opened", opened)
+        ports.append(made.port(name))
+        return opened(name)
+
+    monkeypatch.setattr(made, "_opened", interrupted)
+    opening = threading.Thread(target=lambda: ports.append(made.port()), daemon=True)
+    opening.start()
+    opening.join(10)
+
+    assert len(ports) == 2
+    assert ports[0] is ports[1] is made.port()
 
 
 def test_nothing_is_opened_before_it_is_used(tmp_path):

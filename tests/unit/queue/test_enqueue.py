@@ -443,6 +443,36 @@ def test_a_cancelled_adispatch_pushes_the_whole_on_every_connection(make_bus, tw
     assert (sizes(bus, "emails"), sizes(bus, "post", "mail")) == ((1, 0), (0, 1))
 
 
+def test_the_end_of_the_loop_waits_for_what_is_pushed(make_bus, monkeypatch):
+    """`asyncio.run` cancels every task that is left: the dispatch, and whatever task it waits for."""
+    bus = make_bus(tell)
+    port = bus.connections.port()
+    push, under_way, go_on, told = port.push, threading.Event(), threading.Event(), []
+
+    def slow(envelopes):
+        under_way.set()
+        assert go_on.wait(10)
+        push(envelopes)
+
+    monkeypatch.setattr(port, "push", slow)
+
+    async def dispatch():
+        try:
+            await bus.adispatch(Ordered())
+        finally:
+            told.append(sizes(bus, "emails"))
+
+    async def leave():
+        left = asyncio.create_task(dispatch())
+        assert await asyncio.to_thread(under_way.wait, 10)
+        assert not left.done()
+        asyncio.get_running_loop().call_soon(threading.Timer(0.1, go_on.set).start)
+
+    asyncio.run(leave())
+
+    assert told == [(1, 0)]
+
+
 def test_an_adispatch_that_is_dropped_while_it_pushes_waits_for_nothing_more(make_bus):
     bus = make_bus(tell)
 

@@ -12,6 +12,7 @@ from eventbus import (
     Attempt,
     EventBus,
     InteractsWithQueue,
+    JobAttempted,
     JobFailed,
     JobProcessed,
     ShouldQueue,
@@ -699,6 +700,18 @@ def test_on_sync_a_listener_may_delete(here, told, way, outcome):
 def settle(event: Ordered, attempt: Attempt) -> None:
     if event.way != "__class__":
         getattr(attempt, event.way)()
+
+
+def test_on_sync_what_was_settled_holds_when_it_raises_afterwards(here, told, caplog):
+    bus = here(settle_and_raise)
+    heard = told(bus)
+
+    bus.dispatch(Ordered("delete"))
+    with pytest.raises(KeyError, match="by hand"):
+        bus.dispatch(Ordered("fail"))
+
+    assert [one.outcome for one in heard if isinstance(one, JobAttempted)] == ["skipped", "failed"]
+    assert caplog.text.count("settled itself, and raised afterwards") == 2
 
 
 def test_on_sync_a_job_failed_by_hand_is_an_error_and_nothing_can_be_released(here):

@@ -52,6 +52,10 @@ def names(jobs):
     return [one.name.partition(":")[2] for one in jobs]
 
 
+def test_the_repr_names_the_connections_and_asks_none(bus):
+    assert repr(bus.failed) == "<FailedJobs of default, mail, nothing, now>"
+
+
 def test_all_lists_those_of_every_connection_the_oldest_first(bus):
     assert names(bus.failed.all()) == ["ship", "write"]
 

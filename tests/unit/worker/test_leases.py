@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from eventbus.backends.base import Claim
-from eventbus.errors import BackendUnavailable
+from eventbus.errors import BackendUnavailable, MissingDependency
 from eventbus.queue.envelope import Envelope
 from eventbus.worker.leases import Leases
 
@@ -69,6 +69,16 @@ def test_a_store_that_is_away_is_asked_again(caplog):
     with Leases(port, lease=0.03) as leases, leases.holding(claim()):
         port.await_renewals(2)
     assert "leases were not renewed" in caplog.text
+
+
+def test_an_error_that_is_none_of_the_stores_does_not_end_the_renewals(caplog):
+    unsafe = MissingDependency(extra="sqlite", needed_for="a file that was switched to WAL:")
+    port = Renewals(unsafe, RuntimeError("of a driver"))
+
+    with Leases(port, lease=0.03) as leases, leases.holding(claim()):
+        port.await_renewals(3)
+
+    assert caplog.text.count("leases were not renewed") == 2
 
 
 def test_a_lost_lease_is_said_once_and_renewed_no_more(caplog):

@@ -17,6 +17,7 @@ from eventbus.errors import (
     ListenError,
     UnknownConnection,
 )
+from eventbus.queue.envelope import Envelope
 from eventbus.worker import ExitCode, Worker
 from eventbus.worker.loop import printable, short
 
@@ -101,17 +102,19 @@ def test_stop_ends_it_after_the_running_job(make, reasons):
 
 
 def test_it_waits_for_the_next_delayed_job_no_longer_than_sleep(make, bus, monkeypatch):
-    waits = []
-    worker = make(sleep=3)
-    monkeypatch.setattr(
-        worker.signals, "wait", lambda limit: (waits.append(limit), worker.stop())[0]
-    )
     port = bus.connections.port()
-    for due, wait in [(None, 3), (10, 3), (1, 1), (0, 0.001)]:
+    for due, expected in [(None, 3), (10, 3), (1, 1), (0, 0.001)]:
+        waits = []
+        worker = make(sleep=3)
+
+        def wait(limit, waits=waits, worker=worker):
+            waits.append(limit)
+            worker.stop()
+
+        monkeypatch.setattr(worker.signals, "wait", wait)
         monkeypatch.setattr(port, "next_due", lambda queues, due=due: due)
-        worker.signals.received = 0
         worker.run()
-        assert waits.pop() == wait
+        assert waits == [expected]
 
 
 def test_it_runs_in_a_thread_without_signals(make):
@@ -194,6 +197,11 @@ def test_its_queues_are_those_given_or_the_connections_own(bus):
     assert Worker(bus).queues == ()
 
 
+def test_its_repr_says_where_it_works(bus):
+    assert repr(Worker(bus, queues=["a", "b"])) == "<Worker on a, b of default>"
+    assert repr(Worker(bus)) == "<Worker on the default queue of default>"
+
+
 def test_what_is_given_is_turned_into_seconds(bus):
     worker = Worker(
         bus,
@@ -255,6 +263,17 @@ def test_the_log_says_what_became_of_each_job_with_fields_beside_it(make, caplog
     assert "(ValueError: negative)" in raised.getMessage()
     assert (ran.job["outcome"], raised.job["outcome"]) == ("succeeded", "failed")
     assert ran.job["duration_ms"] >= 0
+
+
+def test_an_id_that_somebody_else_wrote_cannot_break_the_line_of_a_log(bus, caplog):
+    hostile = Envelope(id="a\n\x1b[2Jforged", queue="jobs", body=b"{}")
+    bus.connections.port().backend.push([hostile])
+
+    with caplog.at_level(logging.INFO, "eventbus.worker"):
+        Worker(bus, stop_when_empty=True).run()
+
+    assert not [one for one in caplog.messages if not one.isprintable()]
+    assert "a\\n\\x1b[2Jforged" in caplog.text
 
 
 class UnshowableError(Exception):

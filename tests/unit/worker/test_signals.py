@@ -84,6 +84,19 @@ def test_stop_ends_the_wait_from_any_thread(signals):
     assert signals.stopping
 
 
+def test_a_signal_after_stop_is_the_first(signals):
+    """It was no signal: the running job still has its grace."""
+
+    def run():
+        signals.stop()
+        signals.stop()
+        os.kill(os.getpid(), signal.SIGTERM)
+        return "done"
+
+    assert signals.running("tell", 60, run) == "done"
+    assert (signals.stopping, signals.interrupted) == (True, False)
+
+
 def test_so_many_signals_that_the_pipe_is_full_do_no_harm(signals):
     for _ in range(70_000):
         signals._wake()
@@ -169,6 +182,38 @@ def test_when_the_grace_is_over_the_run_is_ended():
             signals.running("tell", 60, run)
 
 
+def test_the_grace_begins_with_the_signal_not_with_the_next_run():
+    with Signals(grace=0.2) as signals:
+        os.kill(os.getpid(), signal.SIGTERM)
+        told_at = time.monotonic()
+        while time.monotonic() < told_at + 0.2:
+            select.select([], [], [], 0.01)
+
+        with pytest.raises(JobInterrupted):
+            signals.running("tell", 0, wait_for_ever)
+
+    assert time.monotonic() < told_at + 0.35
+
+
+def test_a_forked_child_dies_of_a_signal_as_if_there_were_no_worker(signals):
+    ready, tell = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.write(tell, b".")
+            select.select([], [], [], 10)
+        finally:
+            os._exit(1)
+    os.read(ready, 1)
+    os.close(ready)
+    os.close(tell)
+
+    os.kill(child, signal.SIGTERM)
+
+    assert os.waitpid(child, 0)[1] == signal.SIGTERM
+    assert not signals.stopping
+
+
 async def answer(value):
     return value
 
@@ -195,6 +240,18 @@ def test_async_work_that_raises_in_its_cancellation_has_timed_out_all_the_same(s
 
     with pytest.raises(ListenerTimeout):
         asyncio.run(signals.waiting("tell", 0.05, stubborn()))
+
+
+def test_async_work_that_blocks_its_loop_is_interrupted_where_it_stands(signals, monkeypatch):
+    monkeypatch.setattr("eventbus.worker.signals._AGAIN", 0.01)
+
+    async def block():
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            select.select([], [], [], 0.1)
+
+    with pytest.raises(ListenerTimeout):
+        asyncio.run(signals.waiting("tell", 0.05, block()))
 
 
 @pytest.mark.parametrize("error", [KeyError, SystemExit, KeyboardInterrupt, asyncio.CancelledError])
