@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 
 import eventbus
+import eventbus.testing
 
 
 def test_the_public_names_are_sorted():
@@ -69,3 +71,8 @@ def test_importing_eventbus_does_not_load(module: str, loaded_by_import: frozens
     )
 
     assert loaded == []
+
+
+@pytest.mark.parametrize("package", [eventbus, eventbus.testing])
+def test_a_lazy_package_lists_its_names_before_they_are_used(package: ModuleType):
+    assert set(package.__all__) <= set(dir(package))

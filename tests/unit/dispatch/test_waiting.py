@@ -297,3 +297,23 @@ def test_the_error_of_what_blocks_goes_before_the_cancellation():
     _, got = cancelled_while_blocking(refuse)
 
     assert got == [KeyError]
+
+
+def test_what_a_task_raises_as_its_loop_is_closed_is_logged(runners, caplog):
+    """F40: a background task that ends badly at the very end is not lost without a word."""
+    tasks = []
+
+    async def stubborn():
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ValueError("too late") from None
+
+    async def leaves_a_task():
+        tasks.append(asyncio.ensure_future(stubborn()))
+        await asyncio.wait(tasks, timeout=0)  # it has begun
+
+    runners.wait(leaves_a_task())
+    runners.close()
+
+    assert "too late" in caplog.text
