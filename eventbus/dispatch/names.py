@@ -175,29 +175,36 @@ class Patterns:
     """
     A set of patterns that finds those matching a name without trying each.
 
-    Patterns are kept by their literal beginning: a name is compared only with the patterns whose
-    beginning it shares, so a thousand patterns for other names cost nothing.
+    Patterns are kept by their literal beginning, or by their literal end where they begin with `*`:
+    a name is compared only with the patterns that share it, so a thousand patterns for other names
+    cost nothing.
     """
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self._by_prefix: dict[str, list[tuple[str, re.Pattern[str] | None]]] = {}
+        self._by_suffix: dict[str, list[tuple[str, re.Pattern[str] | None]]] = {}
         for pattern in patterns:
-            prefix = pattern.partition("*")[0]
-            # Most patterns are "prefix*", and then a shared beginning is the whole match.
-            rest = None if len(pattern) == len(prefix) + 1 else _compiled(pattern)
-            self._by_prefix.setdefault(prefix, []).append((pattern, rest))
-        self._lengths = sorted({len(prefix) for prefix in self._by_prefix})
+            prefix, suffix = pattern.partition("*")[0], pattern.rpartition("*")[2]
+            by, end = (self._by_prefix, prefix) if prefix else (self._by_suffix, suffix)
+            # Most patterns have one "*", first or last, and then a shared end is the whole match.
+            rest = None if len(pattern) == len(end) + 1 else _compiled(pattern)
+            by.setdefault(end, []).append((pattern, rest))
+        self._prefixes = sorted({len(prefix) for prefix in self._by_prefix})
+        self._suffixes = sorted({len(suffix) for suffix in self._by_suffix})
 
     def matching(self, name: str) -> list[str]:
         """Return the patterns that match `name`."""
-        found: list[str] = []
-        for length in self._lengths:
-            if length > len(name):
+        candidates: list[tuple[str, re.Pattern[str] | None]] = []
+        size = len(name)
+        for length in self._prefixes:
+            if length > size:
                 break
-            for pattern, rest in self._by_prefix.get(name[:length], ()):
-                if rest is None or rest.fullmatch(name):
-                    found.append(pattern)
-        return found
+            candidates += self._by_prefix.get(name[:length], ())
+        for length in self._suffixes:
+            if length > size:
+                break
+            candidates += self._by_suffix.get(name[size - length :], ())
+        return [pattern for pattern, rest in candidates if rest is None or rest.fullmatch(name)]
 
 
 def concerns(filters: Iterable[type | str], event: object, name: str) -> bool:

@@ -123,7 +123,7 @@ def test_a_star_is_any_run_of_characters_and_nothing_else_is_special(pattern, na
     st.text("ab.", max_size=6),
 )
 def test_a_set_of_patterns_finds_what_each_of_them_matches(patterns, name):
-    """W4: finding by prefix is the same as trying each."""
+    """W4: finding them by their beginning or end is the same as trying each."""
     found = Patterns(patterns).matching(name)
 
     assert sorted(found) == sorted(one for one in patterns if matches(one, name))
