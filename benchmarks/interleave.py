@@ -39,6 +39,8 @@ class Contender:
     names: Mapping[str, Any] = field(repr=False)
     #: The contender that its figures are ratios of.
     floor: str = "floor"
+    #: What makes ready for so many of its statements, untimed, before each sample.
+    prepare: Callable[[int], None] | None = None
 
     def compiled(self, runner: asyncio.Runner) -> Callable[[int], float]:
         """Return what runs the statement so many times and returns how many seconds it took."""
@@ -50,7 +52,9 @@ class Contender:
         exec("from itertools import repeat\nfrom time import perf_counter", names)
         exec(compile(source, f"<{self.name}>", "exec"), names)
         sample = names["sample"]
-        return (lambda loops: runner.run(sample(loops))) if is_async else sample
+        if is_async:
+            return lambda loops: runner.run(sample(loops))
+        return sample if self.prepare is None else _prepared(self.prepare, sample)
 
 
 def measured(
@@ -88,6 +92,16 @@ def measured(
                 call, run = ready[name]
                 values[name].append(call(run.get_loops()) / run.get_loops())
     return [_kept(run, values[name]) for name, (_, run) in ready.items()], failed
+
+
+def _prepared(
+    prepare: Callable[[int], None], call: Callable[[int], float]
+) -> Callable[[int], float]:
+    def sample(loops: int) -> float:
+        prepare(loops)
+        return call(loops)
+
+    return sample
 
 
 def _undisturbed(call: Callable[[int], float]) -> Callable[[int], float]:

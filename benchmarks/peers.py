@@ -21,14 +21,16 @@ DISTRIBUTIONS = {
     "blinker": "blinker",
     "Django signals": "Django",
     "eventkit": "eventkit",
+    "huey": "huey",
     "psygnal": "psygnal",
     "PyDispatcher": "PyDispatcher",
     "pyee": "pyee",
     "pymitter": "pymitter",
     "zope.event": "zope.event",
 }
-#: Those that DESIGN's goal names; zope.event only keeps one list, it tells no event from another.
-RIVALS = tuple(name for name in DISTRIBUTIONS if name != "zope.event")
+#: Those that DESIGN's goal names; zope.event only keeps one list, it tells no event from another, and
+#: huey is the peer of the queue.
+RIVALS = tuple(name for name in DISTRIBUTIONS if name not in ("huey", "zope.event"))
 
 _NAMES = {"ev": EVENT, "OrderShipped": OrderShipped}
 

@@ -10,6 +10,7 @@ from typing import Any
 import peers
 from attrs import frozen
 from interleave import Contender
+from journals import Journal
 from listeners import CONSTRUCT, EVENT, Floor, OrderShipped, coroutines, event_classes, functions
 
 from eventbus import EventBus, ShouldQueue
@@ -30,6 +31,15 @@ class Table:
     make: Callable[[], Iterable[Contender]]
     #: What a reader must know to read it.
     note: str = ""
+    #: What its processes use, where they keep anything in a file.
+    journal: Journal | None = None
+    #: Whether they ask a server.
+    has_server: bool = False
+
+    @property
+    def is_stored(self) -> bool:
+        """Say whether what is timed waits for a disk or a server."""
+        return self.journal is not None or self.has_server
 
     def contenders(self) -> tuple[list[Contender], dict[str, str]]:
         """Return those that can be made, and why the others cannot."""

@@ -8,11 +8,17 @@ import sys
 
 import interleave
 import pyperf
-from tables import TABLES
+import queued
+import redis_tables
+import tables
 
 
 def main(name: str, file: str, rounds: str, sample: str, seed: str) -> None:
-    table = next(one for one in TABLES if one.name == name)
+    table = next(
+        one for one in (*tables.TABLES, *queued.TABLES, *redis_tables.TABLES) if one.name == name
+    )
+    if table.journal is not None:
+        table.journal.use()
     contenders, missing = table.contenders()
     # What a table has built stays, and need not be looked through again.
     gc.collect()
