@@ -1,0 +1,267 @@
+"""
+The application that is killed: a listener that does as it is told, and writes down what it did.
+
+It is imported as `faults.application`: an installed package may be called `tests`, too.
+`FAULTS_URL` says where its queue is, `FAULTS_LOG` where it writes, `FAULTS_WORKER` who it is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib
+import os
+import resource
+import select
+import signal
+import sqlite3
+import sys
+import time
+from asyncio import CancelledError
+from itertools import repeat
+from pathlib import Path
+
+from attrs import frozen
+
+if os.environ.get("FAULTS_DRIVER") == "sqlite3":
+    sys.modules["pysqlite3"] = None  # as if it were not installed
+
+from eventbus import Attempt, EventBus, JobFailed, ShouldQueue, event
+from eventbus.backends.port import Port
+
+from .history import Log
+
+log = Log(os.environ["FAULTS_LOG"])
+worker = os.environ.get("FAULTS_WORKER", "")
+folder = Path(os.environ["FAULTS_LOG"]).parent
+bus = EventBus(connections={"default": os.environ["FAULTS_URL"]})
+
+
+@event("faults.work")
+@frozen
+class Work:
+    """A job, called `key`, that does what `does` says: the name of a function below, and its arguments."""
+
+    key: str
+    does: str = "pause 0"
+    payload: str = ""
+    tries: int = 1
+    delay: float = 0.0
+
+
+def digest(payload: str) -> str:
+    return hashlib.sha256(payload.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+class Perform(ShouldQueue):
+    """Does one piece of work."""
+
+    name = "faults.perform"
+
+    def tries(self, work: Work) -> int:
+        return work.tries
+
+    @staticmethod
+    def with_delay(work: Work) -> float:
+        return work.delay
+
+    def handle(self, work: Work, attempt: Attempt) -> None:
+        carry_out(work, attempt)
+
+
+def carry_out(work: Work, attempt: Attempt) -> None:
+    """Do as `work` says, and write down that it began and how it ended."""
+    who = {"job": work.key, "id": attempt.id, "worker": worker}
+    log.add(
+        "start",
+        attempt=attempt.number,
+        losses=attempt.losses,
+        digest=digest(work.payload),
+        **who,
+    )
+    name, *arguments = work.does.split(" ")
+    try:
+        DEEDS[name](Run(work, attempt, who), *arguments)
+    except BaseException as error:
+        log.add("raised", note=type(error).__name__, **who)
+        raise
+    log.add("end", **who)
+
+
+@frozen
+class Run:
+    """What a deed can ask about its job."""
+
+    work: Work
+    attempt: Attempt
+    who: dict[str, str]
+
+    def doomed(self) -> None:
+        """Write down that this process is about to end."""
+        log.add("doomed", note=self.work.does, **self.who)
+
+
+bus.listen(Perform)
+
+
+@bus.listen
+def note_failure(event: JobFailed) -> None:
+    log.add("failed", id=event.id, worker=worker, note=type(event.error).__name__)
+
+
+# What a worker says to its store, and when: for the judge, and for the figures.
+
+
+def witness_acks(sound=Port.ack_all):
+    def ack_all(self, claims):
+        who = {"worker": worker, "note": " ".join(claim.envelope.id for claim in claims)}
+        log.add("told", **who)
+        lost = sound(self, claims)
+        log.add("acked", **who)
+        return lost
+
+    Port.ack_all = ack_all
+
+
+def witness_claims(sound=Port.claim):
+    def claim(self, *arguments, **options):
+        began = time.perf_counter()
+        claims = sound(self, *arguments, **options)
+        took = (time.perf_counter() - began) * 1000
+        log.add("claimed", worker=worker, note=f"{took:.3f} {len(claims)}")
+        return claims
+
+    Port.claim = claim
+
+
+witness_acks()
+if os.environ.get("FAULTS_CLAIMS"):
+    witness_claims()
+
+
+# What a job can do.
+
+
+def pause(_run: Run, seconds: str) -> None:
+    select.select([], [], [], float(seconds))
+
+
+def hold(_run: Run, seconds: str) -> None:
+    """Keep every other thread of the process from running: a call into C that never lets go."""
+    ctypes.PyDLL(None).usleep(int(float(seconds) * 1_000_000))
+
+
+def count_up(_run: Run, million: str) -> None:
+    """The same, busy instead of idle."""
+    sum(repeat(1, int(million) * 1_000_000))
+
+
+def gate(run: Run) -> None:
+    """Wait until the gate of this run is open: a file that its test makes."""
+    place = folder / f"{run.work.key}.{run.attempt.losses}.open"
+    while not place.exists():
+        select.select([], [], [], 0.01)
+
+
+def once(run: Run, seconds: str) -> None:
+    """Have an effect in a transaction that also keeps the job's id, so that there is one of it."""
+    with sqlite3.connect(folder / "effects.db", timeout=20) as effects:
+        effects.execute("BEGIN IMMEDIATE")
+        if effects.execute(
+            "INSERT OR IGNORE INTO done (id) VALUES (?)", (run.attempt.id,)
+        ).rowcount:
+            effects.execute("INSERT INTO effects (job) VALUES (?)", (run.work.key,))
+        pause(run, seconds)
+    effects.close()
+
+
+def end_process(run: Run, way: str) -> None:
+    run.doomed()
+    if way == "segfault":
+        ctypes.string_at(0)
+    elif way == "abort":
+        os.abort()
+    elif way == "exit":
+        os._exit(0)
+    elif way == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def exhaust(_run: Run, megabytes: str) -> None:
+    """Ask for more memory than the process may have."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limit = used + int(megabytes) * 1024 * 1024
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))
+    try:
+        kept = []
+        while True:
+            kept.append(bytearray(1024 * 1024))
+    finally:
+        kept = None
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def pass_on(run: Run, number: str) -> None:
+    """Dispatch the next job of a chain without end."""
+    following = int(number) + 1
+    bus.dispatch(Work(f"{run.work.key.partition('-')[0]}-{following}", f"pass_on {following}"))
+
+
+class Plain(BaseException):
+    """Of nobody's family."""
+
+
+class SilentError(Exception):
+    """Cannot be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+    __repr__ = __str__
+
+
+def recurse() -> None:
+    recurse()
+
+
+ODD = {
+    "SystemExit": lambda: sys.exit("bye"),
+    "SystemExitZero": lambda: sys.exit(0),
+    "KeyboardInterrupt": KeyboardInterrupt,
+    "GeneratorExit": GeneratorExit,
+    "StopIteration": StopIteration,
+    "MemoryError": MemoryError,
+    "RecursionError": recurse,
+    "CancelledError": CancelledError,
+    "Plain": Plain,
+    "Silent": SilentError,
+    "Huge": lambda: ValueError("x" * 50_000_000),
+    "Surrogate": lambda: ValueError("\udc80\0"),
+    "ValueError": lambda: ValueError("an ordinary one"),
+}
+
+
+def fail(_run: Run, name: str) -> None:
+    make = ODD[name]
+    raise make()
+
+
+def fail_once(run: Run, name: str) -> None:
+    if run.attempt.number == 1:
+        fail(run, name)
+
+
+DEEDS = {
+    deed.__name__: deed
+    for deed in (pause, hold, count_up, gate, once, end_process, exhaust, pass_on, fail, fail_once)
+}
+
+# A parked job is looked at again after half a minute: more than a test has.
+if delay := os.environ.get("FAULTS_PARK_DELAY"):
+    for module in [one for name, one in sys.modules.items() if name.startswith("eventbus.")]:
+        if hasattr(module, "PARK_DELAY"):
+            module.PARK_DELAY = float(delay)
+
+if variant := os.environ.get("FAULTS_BROKEN"):
+    getattr(importlib.import_module("faults.broken"), variant)()
