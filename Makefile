@@ -7,6 +7,13 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
 	then echo $$python; break; fi; done)
 
+# How many tests run at once; those of one file run one after the other. More than there are cores:
+# many wait for a process, a lease or a signal.
+CORES ?= 3
+MINUTES ?= 60
+SAMPLE ?= 500
+SEED ?= 1
+
 BIN := $(abspath $(VENV))/bin
 DEMO := cd docs/examples/shop && $(BIN)/python -m shop.demo
 
@@ -15,7 +22,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint docs bench coverage wheel clean
+.PHONY: help demo test faults soak mutation lint docs bench coverage wheel clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -24,7 +31,21 @@ demo: $(VENV)/.with-package  ## run the example shop with a real worker
 	@$(DEMO)
 
 test: $(VENV)/.with-test  ## run the tests and every example of the docs
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(CORES) --dist loadfile $(ARGS)
+
+faults: $(VENV)/.with-test  ## run the tests of faults with their full bars, into docs/explain/fault-results.md
+	@mkdir -p build && rm -f build/faults.jsonl
+	@EVENTBUS_FULL=1 FAULTS_RESULTS=$(abspath build/faults.jsonl) $(BIN)/python -m pytest tests/faults $(ARGS); \
+		status=$$?; $(BIN)/python tests/faults/report.py build/faults.jsonl build/soak.jsonl || status=$$?; exit $$status
+
+soak: $(VENV)/.with-test  ## work and kill for an hour, and see what grows; MINUTES=60
+	@mkdir -p build && rm -f build/soak.jsonl
+	@cd tests && FAULTS_RESULTS=$(abspath build/soak.jsonl) $(BIN)/python -m faults.soak --minutes $(MINUTES) $(ARGS)
+
+mutation: $(VENV)/.with-test  ## see which mistakes in the code the tests notice, into docs/explain/mutation.md; SAMPLE=500 SEED=1
+	@rm -rf build/mutation
+	@$(BIN)/python tests/mutation/run.py --sample $(SAMPLE) --seed $(SEED) $(ARGS)
+	@$(BIN)/python tests/mutation/report.py
 
 lint: $(VENV)/.with-lint  ## format, rules, types, direction of imports
 	@$(BIN)/ruff format --check .
@@ -35,10 +56,11 @@ lint: $(VENV)/.with-lint  ## format, rules, types, direction of imports
 
 coverage: $(VENV)/.with-test  ## run the tests, measured
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage run -m pytest -n $(CORES) --dist loadfile $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
-	@$(BIN)/coverage report --include='eventbus/dispatch/*' --fail-under=100
+	@$(BIN)/coverage report --fail-under=100 \
+		--include='eventbus/dispatch/*,eventbus/backends/sql*,eventbus/queue/codec/*,eventbus/queue/retry.py,eventbus/queue/deciding.py'
 
 docs: $(VENV)/.with-docs  ## build the documentation into docs/_build/html
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html

@@ -6,7 +6,8 @@ One mechanism, sybil, for all of them:
 - In a page, each ```` ```python ```` fence runs, in order, in one namespace: the page is a module.
 - A fence whose first line is a comment that names a file, `# shop/events.py`, is that file: it is
   written, not run, and the fences after it import it.
-- A page runs in an empty folder of its own, with a queue of its own in it, and leaves nothing behind.
+- A page runs in an empty folder of its own, with a queue of its own in it, and leaves nothing behind. One
+  that speaks of `QUEUE_URL` gets a Redis server there; without `redis-server` the variable is empty.
 - `<!-- skip: next -->` before a fence leaves it out, `<!-- skip: next if(condition, reason="...") -->`
   where something is missing.
 - In a docstring, `>>>` lines run with the names of their module.
@@ -15,10 +16,13 @@ One mechanism, sybil, for all of them:
 from __future__ import annotations
 
 import doctest
+import importlib
+import os
 import re
+import shutil
 import sys
 import tempfile
-from contextlib import ExitStack, chdir
+from contextlib import ExitStack, chdir, contextmanager
 from doctest import ELLIPSIS
 from pathlib import Path
 from types import ModuleType
@@ -32,8 +36,12 @@ from sybil.parsers.myst import CodeBlockParser, SkipParser
 from sybil.parsers.rest import DocTestParser
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sybil import Example
 
+#: What a page has in its namespace that speaks of `QUEUE_URL`.
+_WANTS_REDIS = "__wants_redis__"
 FILE_NAME = re.compile(r"# (?P<path>[\w./-]+\.py)\b")
 ROOT = Path(__file__).parent
 
@@ -46,6 +54,7 @@ class Page(Document):
         name = "page_" + re.sub(r"\W", "_", str(Path(path).relative_to(ROOT).with_suffix("")))
         module = sys.modules[name] = ModuleType(name)
         self.namespace = module.__dict__
+        self.namespace[_WANTS_REDIS] = "QUEUE_URL" in text
 
 
 def run_fence(example: Example) -> None:
@@ -59,7 +68,13 @@ def run_fence(example: Example) -> None:
         return
     path = Path(named["path"])
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        forget_modules(path.absolute())
     path.write_text(example.parsed, encoding="utf-8")
+
+
+#: From where modules came before any test ran: a command that was run here may have added its folder.
+_PATH = tuple(sys.path)
 
 
 def run_prompts(example: Example) -> None:
@@ -77,7 +92,7 @@ def run_prompts(example: Example) -> None:
 
 
 def forget_modules(folder: Path) -> None:
-    """Drop what was imported from `folder`: the next page may have a `shop/events.py` too."""
+    """Drop what was imported from a folder, or a file: what comes next may be another `shop/app.py`."""
     # Found before any is dropped: a namespace package asks its parent for its own path.
     for name in [one for one, module in sys.modules.items() if lies_in(folder, module)]:
         del sys.modules[name]
@@ -98,9 +113,28 @@ def enter_page(namespace: dict[str, Any]) -> None:
     folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="eventbus-"))).resolve()
     settings = ending.enter_context(pytest.MonkeyPatch.context())
     settings.setenv("EVENTBUS_URL", f"sqlite:///{folder}/eventbus.db")
-    settings.syspath_prepend(folder)
+    settings.setattr(sys, "path", [str(folder), *_PATH])
+    importlib.invalidate_caches()
+    if namespace[_WANTS_REDIS]:
+        namespace["QUEUE_URL"] = ending.enter_context(page_server(folder))
+        settings.setenv("QUEUE_URL", namespace["QUEUE_URL"])
+    # Another test's shop is not this page's.
+    for name in [one for one in sys.modules if one.partition(".")[0] == "shop"]:
+        settings.delitem(sys.modules, name)
     ending.enter_context(chdir(folder))
     ending.callback(forget_modules, folder)
+
+
+@contextmanager
+def page_server(folder: Path) -> Iterator[str]:
+    """Start a Redis server; give its URL, and nothing where there is no `redis-server`."""
+    from tests.servers import server
+
+    if shutil.which("redis-server") is None and os.environ.get("CI") != "true":
+        yield ""
+        return
+    with server(folder / "redis") as started:
+        yield started.url
 
 
 def leave_page(namespace: dict[str, Any]) -> None:

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from eventbus.bus import EventBus
     from eventbus.dispatch.marking import listens
     from eventbus.dispatch.names import event
-    from eventbus.errors import EventBusError, LeaseLost
+    from eventbus.errors import EventBusError, LeaseLost, MissingRecord
     from eventbus.queue.attempt import Attempt, InteractsWithQueue
+    from eventbus.queue.handles import JobHandle
+    from eventbus.queue.jobs import Job
     from eventbus.queue.lifecycle import (
         JobAttempted,
         JobExceptionOccurred,
@@ -26,27 +28,37 @@ if TYPE_CHECKING:
         JobProcessed,
         JobProcessing,
         JobReleased,
+        WorkerIdle,
+        WorkerLooping,
         WorkerStarting,
         WorkerStopping,
     )
     from eventbus.queue.options import ShouldQueue
+    from eventbus.queue.retry import exponential, jittered
 
 __all__ = [
     "Attempt",
     "EventBus",
     "EventBusError",
     "InteractsWithQueue",
+    "Job",
     "JobAttempted",
     "JobExceptionOccurred",
     "JobFailed",
+    "JobHandle",
     "JobProcessed",
     "JobProcessing",
     "JobReleased",
     "LeaseLost",
+    "MissingRecord",
     "ShouldQueue",
+    "WorkerIdle",
+    "WorkerLooping",
     "WorkerStarting",
     "WorkerStopping",
     "event",
+    "exponential",
+    "jittered",
     "listens",
 ]
 
@@ -56,17 +68,24 @@ _HOMES: Final[Mapping[str, str]] = {
     "EventBus": "eventbus.bus",
     "EventBusError": "eventbus.errors",
     "InteractsWithQueue": "eventbus.queue.attempt",
+    "Job": "eventbus.queue.jobs",
     "JobAttempted": "eventbus.queue.lifecycle",
     "JobExceptionOccurred": "eventbus.queue.lifecycle",
     "JobFailed": "eventbus.queue.lifecycle",
+    "JobHandle": "eventbus.queue.handles",
     "JobProcessed": "eventbus.queue.lifecycle",
     "JobProcessing": "eventbus.queue.lifecycle",
     "JobReleased": "eventbus.queue.lifecycle",
     "LeaseLost": "eventbus.errors",
+    "MissingRecord": "eventbus.errors",
     "ShouldQueue": "eventbus.queue.options",
+    "WorkerIdle": "eventbus.queue.lifecycle",
+    "WorkerLooping": "eventbus.queue.lifecycle",
     "WorkerStarting": "eventbus.queue.lifecycle",
     "WorkerStopping": "eventbus.queue.lifecycle",
     "event": "eventbus.dispatch.names",
+    "exponential": "eventbus.queue.retry",
+    "jittered": "eventbus.queue.retry",
     "listens": "eventbus.dispatch.marking",
 }
 

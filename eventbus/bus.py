@@ -4,35 +4,39 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from eventbus.defaults import CONNECTION
 from eventbus.dispatch.listeners import Listener
-from eventbus.dispatch.local import LocalBus
-from eventbus.dispatch.plans import Take
+from eventbus.dispatch.plans import Away, Plan, Take
 from eventbus.dispatch.resolver import Resolver, ScopedResolver
 from eventbus.dispatch.waiting import Walk
 from eventbus.errors import InvalidOption
 from eventbus.queue.connections import Connections
-from eventbus.queue.options import read_options
+from eventbus.queue.jobbus import JobBus
+from eventbus.queue.options import note_answer, read_options
+from eventbus.queue.routes import Routes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eventbus.backends.base import Clock
+    from eventbus.backends.base import Backend, Clock
     from eventbus.dispatch.accepts import AnyListener, AsyncGet, Get
     from eventbus.queue.catalogue import Catalogue
     from eventbus.queue.enqueue import Enqueuer
     from eventbus.queue.execute import Executor
-    from eventbus.queue.execution import Limits, Rules
+    from eventbus.queue.execution import Execution, Rules
     from eventbus.queue.failed import FailedJobs
+    from eventbus.queue.raw.handle import RawQueue
+    from eventbus.queue.spans import Limits
 
 __all__ = ["EventBus"]
 
 
-class EventBus(LocalBus):
+class EventBus(JobBus):
     """
-    Dispatches events to their listeners: at once, or through a queue for those marked so.
+    Dispatches events to their listeners, at once or through a queue, and enqueues jobs.
 
     Args:
         discover: Packages and modules to scan for listeners. Only noted here; they are scanned by
@@ -43,8 +47,9 @@ class EventBus(LocalBus):
         subscribe: Subscribers: classes or objects with a `subscribe` method, or import strings.
         provide: Types, and a factory of each, for what listeners ask for.
         resolver: A container's `get`, called with a type; or a `ScopedResolver`.
-        connections: Names, and the URL of each: `sqlite:///shop.db`, `memory://`, `null://`,
-            `sync://`. Opened when first used.
+        connections: Names, and the URL of each: `sqlite:///shop.db`, `redis://localhost`, `memory://`,
+            `null://`, `sync://`; or a backend made by hand, over a client of your own. Opened when
+            first used.
         default: The connection of listeners that name none. Without a URL it is an embedded SQLite
             file: `EVENTBUS_URL`, else `eventbus.db` beside the nearest `pyproject.toml`.
         on_error: "raise" hands a listener's error to the caller at once; "collect" lets all
@@ -69,7 +74,7 @@ class EventBus(LocalBus):
         subscribe: Iterable[Any] = (),
         provide: Mapping[type[Any], Callable[..., Any]] | None = None,
         resolver: Get | AsyncGet | ScopedResolver | None = None,
-        connections: Mapping[str, str] | None = None,
+        connections: Mapping[str, str | Backend] | None = None,
         default: str = CONNECTION,
         on_error: Literal["raise", "collect"] = "raise",
         clock: Clock | None = None,
@@ -80,6 +85,9 @@ class EventBus(LocalBus):
         maker = sys._getframe(1).f_globals.get("__file__", "")  # noqa: SLF001 -- there is no public way
         self._connections = Connections(connections or {}, default, maker=maker, clock=clock)
         self._enqueuer: Enqueuer | None = None
+        self._routes = Routes()
+        #: The run of a job that is under way in this thread or task.
+        self._current: ContextVar[Execution | None] = ContextVar("eventbus_run", default=None)
         super().__init__(
             discover=discover,
             listen=listen or {},
@@ -108,11 +116,46 @@ class EventBus(LocalBus):
     # Queued listeners. What knows queues is imported with the first of them.
 
     def _check(self, listener: Listener) -> None:
-        read_options(listener)
+        if read_options(listener) is not None:
+            note_answer(listener)
 
     def _taker(self, listener: Listener) -> Take | None:
         options = read_options(listener)
         return self.enqueuer.taker(listener, options) if options is not None else None
+
+    def route(
+        self, listener: Any, *, queue: str | None = None, connection: str | None = None
+    ) -> None:
+        """
+        Say where the jobs go of listeners, and of classes of jobs, that do not say themselves.
+
+        Args:
+            listener: A queued listener: a class, a function or `(Class, "method")`; a class of jobs;
+                or a parent of such classes. Of several parents the nearest counts.
+            queue: The queue. Default: as if there were no route.
+            connection: The connection. Default: as if there were no route.
+
+        Raises:
+            InvalidOption: Neither is given, or one cannot be.
+            UnknownConnection: Nobody configured `connection`.
+            ListenError: `listener` is nothing that could listen.
+
+        Example:
+            >>> from eventbus import ShouldQueue
+            >>> class Report(ShouldQueue): ...
+            >>> class Monthly(Report):
+            ...     def handle(self, event: KeyError) -> None: ...
+            >>> bus = EventBus(connections={"reports": "memory://"})
+            >>> bus.route(Report, queue="slow", connection="reports")
+        """
+        if connection is not None:
+            self._connections.checked(connection)
+        self._routes.add(listener, queue=queue, connection=connection)
+        with self._registry.lock:
+            self._changed()
+
+    def _short_away(self, event: type, plan: Plan) -> Away | None:
+        return self.enqueuer.direct(event, [step.take for step in plan.steps])
 
     def _deliver(self, taken: list[Any]) -> Walk:
         return self.enqueuer.deliver(taken)
@@ -130,14 +173,20 @@ class EventBus(LocalBus):
         if enqueuer is None:
             from eventbus.queue.enqueue import Enqueuer
 
-            enqueuer = self._enqueuer = Enqueuer(self._connections, self.catalogue, self.executor)
+            enqueuer = self._enqueuer = Enqueuer(
+                self._connections,
+                self.catalogue,
+                self.executor,
+                routes=self._routes,
+                current=self._current,
+            )
         return enqueuer
 
     def catalogue(self) -> Catalogue:
         """Return the table of stored names: what they stand for in this program."""
         from eventbus.queue.catalogue import Catalogue
 
-        return Catalogue(self.listeners(), self._found.modules)
+        return Catalogue(self.listeners(), self._found.modules, self._kinds)
 
     def executor(self, rules: Rules | None = None, limits: Limits | None = None) -> Executor:
         """Return what runs a job: for the worker, and for `sync://` connections."""
@@ -146,10 +195,21 @@ class EventBus(LocalBus):
         return Executor(
             catalogue=lambda: self.enqueuer.catalogue,
             scope=lambda given: self._resolver.scope({**self._given, **given}),
+            is_bare=self._resolver.is_bare,
             tell=self.announce,
+            hears=self.hears,
+            now=self._connections.now,
+            current=self._current,
             rules=rules,
             limits=limits,
         )
+
+    def hears(self, event: type) -> bool:
+        """Tell whether a dispatch of an event of this class would reach anybody, a fake included."""
+        if self._diversions:
+            return True
+        plan = self._tables.plans.get(event)  # asked several times for each job
+        return bool((self._plan(event) if plan is None else plan).steps)
 
     @property
     def connections(self) -> Connections:
@@ -170,6 +230,30 @@ class EventBus(LocalBus):
 
         return FailedJobs(self._connections)
 
+    def queue(self, name: str, *others: str, connection: str | None = None) -> RawQueue:
+        """
+        Return the handle of a queue of raw jobs: JSON that is pushed and claimed by hand.
+
+        Args:
+            name: The queue.
+            others: More of them, to claim from in this order; such a handle pushes nothing.
+            connection: Where they lie. Default: the default connection.
+
+        Raises:
+            InvalidOption: A name is none.
+            UnknownConnection: Nobody configured `connection`.
+
+        Example:
+            >>> bus = EventBus(connections={"default": "memory://"})
+            >>> bus.queue("emails").push({"to": "a@example.com"}, id="welcome-17")
+            'welcome-17'
+            >>> [job.id for job in bus.queue("urgent", "emails")]
+            ['welcome-17']
+        """
+        from eventbus.queue.raw.handle import RawQueue
+
+        return RawQueue(self._connections, (name, *others), connection)
+
     # Ending.
 
     def close(self) -> None:
@@ -183,6 +267,4 @@ class EventBus(LocalBus):
 
     async def aclose(self) -> None:
         """Close, as `close` does, without blocking the loop."""
-        import asyncio
-
-        await asyncio.to_thread(self._connections.close)
+        await self._connections.aclose()

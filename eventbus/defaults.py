@@ -9,28 +9,66 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "ACK_WINDOW",
     "ACTION_TEXT_LIMIT",
+    "ALIKE_LIMIT",
+    "ALIKE_SIZE_LIMIT",
+    "BACKOFF_LIMIT",
+    "BATCH_LIMIT",
+    "BATCH_TIME",
+    "BODY_HEAD",
+    "BODY_SIZE_LIMIT",
     "CONNECTION",
     "DATA_DEPTH_LIMIT",
+    "DATA_KEYS_LIMIT",
     "DATA_SIZE_LIMIT",
     "DOCUMENT_SIZE_LIMIT",
     "DURATION_LIMIT",
+    "EQUAL_HASHES_LIMIT",
     "ERROR_TEXT_LIMIT",
+    "EXAMINED_DISK",
+    "EXAMINED_SHARE",
+    "EXAMINED_SKEW",
     "GRACE",
+    "HEALTH_BEAT",
+    "HEALTH_CHANGES",
+    "HEALTH_INTERVAL",
+    "HEALTH_MAX_AGE",
+    "HEALTH_SIZE_LIMIT",
+    "HOP_LIMIT",
+    "HOP_TRAIL",
+    "IDLE",
     "LEASE",
     "MAX_LOST",
     "NAMED_EVENTS",
     "NAME_LENGTH",
+    "ORDERS_INTERVAL",
     "PARK_DELAY",
+    "PEEK_LIMIT",
     "QUEUE",
+    "REDIS_BELL_RETRY",
+    "REDIS_CLUSTER_PATIENCE",
+    "REDIS_CLUSTER_PAUSE",
+    "REDIS_PREFIX",
+    "REDIS_STEP",
+    "REDIS_TIMEOUT",
+    "REDIS_TRUST",
     "RENEWALS_PER_LEASE",
     "SLEEP",
     "SQLITE_BUSY_TIMEOUT",
+    "SQLITE_BUSY_TIMEOUT_LIMIT",
+    "SQLITE_JOURNAL_SIZE",
+    "SQLITE_LOG_LIMIT",
+    "SQLITE_LOG_SIZE",
+    "SQLITE_PAGE_SIZE",
     "SQLITE_RETRY_DELAY",
+    "SQLITE_SETTLED",
     "STORE_BACKOFF_LIMIT",
+    "STUCK_AFTER",
     "TIMEOUT",
     "TRIES",
     "TYPED_EVENTS",
+    "UNKNOWN_NAMES",
 ]
 
 #: The connection that holds what names none.
@@ -58,6 +96,11 @@ TIMEOUT: Final = 60.0
 #: Source: Laravel's `--sleep`.
 SLEEP: Final = 3.0
 
+#: How long whoever waits for a raw job (`bus.queue`) waits before it looks again, bell or not.
+#: Unit: s, > 0.
+#: Source: what the loops of simple job queues sleep; one look is two reads of the store.
+IDLE: Final = 0.5
+
 #: How long a claim is held before others may take its job (`retry_after`).
 #: Unit: s, > 0. Renewed while the job runs, so it need not exceed any job.
 #: Source: between the 30 s and 60 s that renewing queues use; a killed worker's job is back after it.
@@ -83,6 +126,31 @@ GRACE: Final = 25.0
 #: Source: the length of a quick rolling deploy; no attempt is spent, so it may repeat for long.
 PARK_DELAY: Final = 30.0
 
+#: How many unknown names a worker warns of, one by one; beyond, it warns at each power of ten.
+#: Unit: names, >= 1. What it remembers of them is bounded by this, too.
+#: Source: more than a deploy brings; names made up by the hundred thousand fill no log.
+UNKNOWN_NAMES: Final = 100
+
+#: Longest wait that `exponential` gives when nobody says more.
+#: Unit: s, > 0.
+#: Source: an hour: what is down for longer is somebody's incident, not a hiccup.
+BACKOFF_LIMIT: Final = 3600.0
+
+#: How many jobs in a row may each queue the next without a delay.
+#: Unit: jobs, >= 1.
+#: Source: no process that was meant is so long; a circle of two is stopped within a second.
+HOP_LIMIT: Final = 64
+
+#: How many events of such a chain travel with a job, for the error that ends it.
+#: Unit: names, >= 1.
+#: Source: shows the circle several times over; the document stays small.
+HOP_TRAIL: Final = 8
+
+#: How many stored envelopes are looked at in one step.
+#: Unit: envelopes, >= 1.
+#: Source: a page on a screen; at the limit of size of each, still below 30 MB of memory.
+PEEK_LIMIT: Final = 100
+
 #: Most bytes of the data of one event.
 #: Unit: bytes of UTF-8.
 #: Source: what SQS took for years; a larger thing belongs in a store, with its key in the event.
@@ -93,10 +161,41 @@ DATA_SIZE_LIMIT: Final = 256 * 1024
 #: Source: 32 KiB are more than names and options need, and bound what is read before it is parsed.
 DOCUMENT_SIZE_LIMIT: Final = DATA_SIZE_LIMIT + 32 * 1024
 
+#: How many documents a worker knows well enough to read others like them by comparing bytes.
+#: Unit: documents; beyond it all are forgotten, and read in full once more.
+#: Source: one for each listener and way to queue it; more of them are an attack, or one long deploy.
+ALIKE_LIMIT: Final = 256
+
+#: Most bytes before the data of such a document, and most bytes after it.
+#: Unit: bytes.
+#: Source: names and options are a few hundred; all that is known takes two megabytes at most.
+ALIKE_SIZE_LIMIT: Final = 2048
+
+#: Most bytes of an envelope's body that a store hands out.
+#: Unit: bytes, > `DOCUMENT_SIZE_LIMIT`.
+#: Source: ten times what any document may have: more was never pushed, and is moved to the failed jobs
+#: without being read into memory.
+BODY_SIZE_LIMIT: Final = 4 * 1024 * 1024
+
+#: How many bytes are shown of a body that cannot be read, or is larger than `BODY_SIZE_LIMIT`.
+#: Unit: bytes.
+#: Source: a screen or two; enough to tell what it is.
+BODY_HEAD: Final = 4096
+
 #: Deepest nesting of the data of one event.
 #: Unit: levels of arrays and objects.
 #: Source: far below every JSON parser's own recursion limit, so that the rule is ours on each Python.
 DATA_DEPTH_LIMIT: Final = 64
+
+#: Most keys of all objects in the data of one event.
+#: Unit: keys.
+#: Source: more is a table, not an event; it bounds what reading one costs beyond its bytes.
+DATA_KEYS_LIMIT: Final = 10_000
+
+#: Most items of one set, or keys of one dict, whose hashes are equal.
+#: Unit: items.
+#: Source: equal hashes come by the hundred only on purpose, and cost the square of their number.
+EQUAL_HASHES_LIMIT: Final = 100
 
 #: Longest delay or lease that a backend is asked to keep.
 #: Unit: s; a hundred years.
@@ -113,10 +212,30 @@ ERROR_TEXT_LIMIT: Final = 16 * 1024
 #: Source: one terminal line or two.
 ACTION_TEXT_LIMIT: Final = 200
 
-#: Longest name of a queue or connection.
+#: How long the acks of finished jobs are gathered before they are written together.
+#: Unit: s, >= 0. What a crash in this time may run again; flushed before every wait.
+#: Source: a few commits; long enough to share one, short beside a person's patience.
+ACK_WINDOW: Final = 0.02
+
+#: Most jobs that a worker claims at once.
+#: Unit: jobs, >= 1; 1 is no batches (`--batch 1`).
+#: Source: two commits that so many jobs share cost each of them a few microseconds.
+BATCH_LIMIT: Final = 200
+
+#: How much work a worker claims at once.
+#: Unit: s, > 0. Jobs that take longer than this are claimed one by one.
+#: Source: a few tens of milliseconds: what is claimed and not begun keeps nobody waiting long.
+BATCH_TIME: Final = 0.03
+
+#: Longest name of a queue or connection, and longest id of a job.
 #: Unit: characters.
 #: Source: PostgreSQL's channel names end at 63 bytes, the shortest limit among the backends.
 NAME_LENGTH: Final = 63
+
+#: How often a worker looks whether it is to restart or to pause.
+#: Unit: s, > 0.
+#: Source: an operator waits a second; a look is one read of the store.
+ORDERS_INTERVAL: Final = 1.0
 
 #: How many dynamic event names keep their compiled listeners.
 #: Unit: names; the least recently used go first.
@@ -135,10 +254,123 @@ SQLITE_BUSY_TIMEOUT: Final = 10.0
 
 #: How long a worker waits, at most, between two tries to reach a store that is away.
 #: Unit: s, > 0. It begins with one second and doubles.
-#: Source: a restarted server is noticed within half a minute; an absent one is not hammered.
-STORE_BACKOFF_LIMIT: Final = 30.0
+#: Source: work goes on within five seconds of a server's return, however long it was away; to ask one that is
+#: absent every other second costs nobody anything.
+STORE_BACKOFF_LIMIT: Final = 2.0
 
-#: How long to wait before asking again for a lock that SQLite itself does not wait for.
+#: How long a run that was told to end may go on before its process is ended around it.
 #: Unit: s, > 0.
-#: Source: about ten commits of a rollback journal; only met while a file changes its journal.
-SQLITE_RETRY_DELAY: Final = 0.01
+#: Source: cleaning up takes less; the second signal promises an end within two seconds.
+STUCK_AFTER: Final = 1.5
+
+#: How long, at most, to wait before asking again for SQLite's lock: a tenth of it to all of it.
+#: Unit: s, > 0.
+#: Source: about one commit; whoever waits looks often enough to be next, and costs little.
+SQLITE_RETRY_DELAY: Final = 0.001
+
+#: How often a worker with a health file says at least that it lives, whatever it does.
+#: Unit: s, > 0. A probe's `--max-age` is not below three of them.
+#: Source: a file in five seconds costs an idle worker a fiftieth of a percent; probes ask more rarely.
+HEALTH_BEAT: Final = 5.0
+
+#: How many changes of state are written into a health file at once, within `HEALTH_INTERVAL`.
+#: Unit: changes, >= 1.
+#: Source: a file takes 1.4 ms on a disk; more would slow a worker that is idle between any two jobs.
+HEALTH_CHANGES: Final = 10
+
+#: How long a worker that goes on as before waits until it writes its health file anew.
+#: Unit: s, >= 0.
+#: Source: far below any probe's interval; a file a second costs nothing that can be measured.
+HEALTH_INTERVAL: Final = 1.0
+
+#: How old the last sign of life in a health file may be.
+#: Unit: s, > 0. Not below three of `HEALTH_BEAT`, so that a beat that is late tells nothing.
+#: Source: the length of a lease: after it, another worker takes its jobs over.
+HEALTH_MAX_AGE: Final = 60.0
+
+#: Most bytes of a health file that are read.
+#: Unit: bytes.
+#: Source: a worker of a hundred queues with the longest names writes 10 KiB.
+HEALTH_SIZE_LIMIT: Final = 64 * 1024
+
+#: Longest time that SQLite may be told to wait for another process's transaction.
+#: Unit: s.
+#: Source: an hour; whoever means a longer one has mistaken the unit.
+SQLITE_BUSY_TIMEOUT_LIMIT: Final = 3600.0
+
+#: What SQLite's journal, or WAL, is cut down to once it could be emptied.
+#: Unit: bytes. It may grow beyond while a reader holds on to an old state, or in one transaction.
+#: Source: twice what a WAL holds when it is emptied by itself, so that it is not cut without need.
+SQLITE_JOURNAL_SIZE: Final = 8 * 1024 * 1024
+
+#: Beyond which size SQLite's write-ahead log is warned of: it grows so only while a reader hangs.
+#: Unit: bytes, > `SQLITE_JOURNAL_SIZE`.
+#: Source: eight times what it is cut down to; a disk that holds a queue has room for it many times over.
+SQLITE_LOG_LIMIT: Final = 64 * 1024 * 1024
+
+#: How much is written to SQLite's WAL before it is folded into the file, by whoever commits then.
+#: Unit: bytes.
+#: Source: measured. SQLite's own thousand pages of ours are a quarter of it, and make a push cost a tenth
+#: more: most pages of a queue are written again soon, and folding takes two syncs.
+SQLITE_LOG_SIZE: Final = 4 * 1024 * 1024
+
+#: How long ago a folder must have changed for the time of it to tell a later change.
+#: Unit: s, > 0.
+#: Source: the coarsest file system keeps times in steps of two seconds.
+SQLITE_SETTLED: Final = 3.0
+
+#: The size of a page in a new SQLite file.
+#: Unit: bytes; a power of two, >= 512.
+#: Source: measured. A commit writes some ten pages whatever their size: a quarter of SQLite's own 4096
+#: bytes is as quick, and a WAL that a hanging reader keeps from being emptied grows a quarter as fast.
+SQLITE_PAGE_SIZE: Final = 1024
+
+#: How long an answer of a Redis server, or a connection to one, is waited for.
+#: Unit: s, > 0 (`?timeout=`).
+#: Source: far more than a server that works needs; a dispatch in a request can wait no longer.
+REDIS_TIMEOUT: Final = 5.0
+
+#: What the names of all keys and channels in Redis begin with.
+#: Unit: a name, as that of a queue (`?prefix=`).
+#: Source: the library's own name.
+REDIS_PREFIX: Final = "eventbus"
+
+#: Most jobs that one step in Redis handles; more are handled in several.
+#: Unit: jobs, >= 1; below 3,000, which is what Lua can pass on.
+#: Source: the server does nothing else for about 2 ms.
+REDIS_STEP: Final = 1000
+
+#: How long a slot of a Redis cluster that is being moved is followed.
+#: Unit: s, >= 0.
+#: Source: a slot moves in less; what takes longer is for the worker's own pauses.
+REDIS_CLUSTER_PATIENCE: Final = 1.0
+
+#: How often a slot of a Redis cluster that is being moved is asked for again.
+#: Unit: s, > 0.
+#: Source: a few round trips; at most a hundred questions within `REDIS_CLUSTER_PATIENCE`.
+REDIS_CLUSTER_PAUSE: Final = 0.01
+
+#: How long an idle connection to a Redis server is used again without a look whether it was cut off.
+#: Unit: s, >= 0.
+#: Source: the look costs a tenth of a command; networks and servers cut what is idle for longer.
+REDIS_TRUST: Final = 1.0
+
+#: How often a bell that was cut off from its Redis server is hung again.
+#: Unit: s, > 0.
+#: Source: a worker looks by itself meanwhile.
+REDIS_BELL_RETRY: Final = 1.0
+
+#: How much room on its disk an examination of a SQLite file wants to see.
+#: Unit: bytes.
+#: Source: some 100,000 jobs, or a night in which nobody looks.
+EXAMINED_DISK: Final = 256 * 1024 * 1024
+
+#: How much of its memory, or of its connections, an examination of a Redis server wants to see used at most.
+#: Unit: a share, > 0 and < 1.
+#: Source: a server that is full refuses every dispatch: a fifth is time to act.
+EXAMINED_SHARE: Final = 0.8
+
+#: How far apart the clocks of a Redis server and of this machine may be.
+#: Unit: s, > 0.
+#: Source: machines that ask a time server are apart by milliseconds; deadlines are whole seconds.
+EXAMINED_SKEW: Final = 1.0

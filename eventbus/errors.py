@@ -10,12 +10,15 @@ EventBusError                            catches all, and only, what eventbus ra
 │  ├─ MissingDependency (ImportError)    an extra is not installed
 │  └─ ApplicationNotFound (ImportError)  "MODULE:BUS" does not lead to a bus
 ├─ ListenError (TypeError)               a listener that cannot be one
+├─ InvalidJob (TypeError)                a class, or an object, that cannot be a job
 ├─ DiscoveryError (ImportError)          a package or module that cannot be scanned
 ├─ ResolveError (LookupError)            a listener or argument that cannot be built
 ├─ ScopeNotClosed (ExceptionGroup)       what was built for a dispatch or job cannot be closed
+├─ MissingRecord (LookupError)           for yours to raise: what a job is about no longer exists
 ├─ DispatchError                         this dispatch went wrong
 │  ├─ NotAnEvent (TypeError)             what was dispatched is not an event
 │  ├─ AsyncListenerInSyncDispatch (RuntimeError)
+│  ├─ TooManyHops (RecursionError)       jobs that queue each other without end
 │  └─ ListenersFailed (ExceptionGroup)   on_error="collect": what the listeners raised
 ├─ CodecError                            what travels cannot be written or read
 │  ├─ EncodeError (TypeError)            the producer's: nothing was stored
@@ -23,16 +26,21 @@ EventBusError                            catches all, and only, what eventbus ra
 │  └─ UnknownName (LookupError)          a name or version that this code does not have: parked
 ├─ BackendError                          the store
 │  ├─ BackendUnavailable (ConnectionError)  nothing happened: safe to repeat
+│  ├─ AccessDenied (PermissionError)     a wrong password, or a permission that is lacking
 │  ├─ StoredUnknown                      cannot tell whether it was stored: push the same ids again
 │  ├─ LeaseLost                          the claim is no longer ours
 │  ├─ UnsupportedOption (NotImplementedError)
 │  ├─ SchemaMismatch                     the store was written by another version
+│  ├─ StoreDamaged                       what is stored cannot be read: a disk, or a hand, altered it
 │  └─ FailedJobNotFound (LookupError)
 └─ WorkerError
    ├─ ListenerTimeout (TimeoutError)     a run took longer than its `timeout`
    ├─ JobInterrupted                     the worker had to stop: the job goes back unspent
+   ├─ DeadlinePassed                     claimed after its `retry_until`
    ├─ JobFailedByHand                    the listener called `attempt.fail(...)`
    ├─ JobLost                            its worker died `max_lost` times
+   ├─ Unhealthy                          a health file tells of no worker that works
+   ├─ ReleasesExhausted                  given back more often than its `max_releases`
    └─ TriesExhausted                     claimed with no try left
 ```
 
@@ -44,16 +52,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from eventbus.text import shown
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 __all__ = [
+    "AccessDenied",
     "ApplicationNotFound",
     "AsyncListenerInSyncDispatch",
     "BackendError",
     "BackendUnavailable",
     "CodecError",
     "ConfigurationError",
+    "DeadlinePassed",
     "DecodeError",
     "DiscoveryError",
     "DiscoveryWarning",
@@ -61,6 +73,7 @@ __all__ = [
     "EncodeError",
     "EventBusError",
     "FailedJobNotFound",
+    "InvalidJob",
     "InvalidOption",
     "JobFailedByHand",
     "JobInterrupted",
@@ -70,12 +83,17 @@ __all__ = [
     "ListenerTimeout",
     "ListenersFailed",
     "MissingDependency",
+    "MissingRecord",
     "NotAnEvent",
+    "ReleasesExhausted",
     "ResolveError",
     "SchemaMismatch",
     "ScopeNotClosed",
+    "StoreDamaged",
     "StoredUnknown",
+    "TooManyHops",
     "TriesExhausted",
+    "Unhealthy",
     "UnknownConnection",
     "UnknownName",
     "UnknownOption",
@@ -135,7 +153,7 @@ class InvalidOption(ConfigurationError):
     def __init__(self, *, option: str, value: object, expected: str, where: str = "") -> None:
         place = f" of {where}" if where else ""
         super().__init__(
-            f"expected {option}{place} to be {expected}, got: {value!r}",
+            f"expected {option}{place} to be {expected}, got: {shown(value)}",
             option=option,
             value=value,
             expected=expected,
@@ -221,6 +239,19 @@ class ListenError(EventBusError, TypeError):
         )
 
 
+class InvalidJob(EventBusError, TypeError):
+    """A class cannot be one of jobs, or an object is no job."""
+
+    job: str
+    reason: str
+    remedy: str
+
+    def __init__(self, *, job: str, reason: str, remedy: str) -> None:
+        super().__init__(
+            f"{job} cannot be a job: {reason}. {remedy}", job=job, reason=reason, remedy=remedy
+        )
+
+
 class DiscoveryError(EventBusError, ImportError):
     """A package or module that was named for discovery cannot be scanned."""
 
@@ -277,6 +308,26 @@ class ScopeNotClosed(EventBusError, ExceptionGroup[Exception]):
         return ExceptionGroup(self.message, excs)
 
 
+class MissingRecord(EventBusError, LookupError):
+    """
+    What a job is about no longer exists; raised by an event's constructor, a listener or a factory.
+
+    The job is not tried again: it fails at once, or with `discard_on_missing` is taken as done.
+
+    Example:
+        >>> raise MissingRecord(record="order", key=17)
+        Traceback (most recent call last):
+        ...
+        eventbus.errors.MissingRecord: order 17 no longer exists
+    """
+
+    record: str
+    key: object
+
+    def __init__(self, *, record: str, key: object) -> None:
+        super().__init__(f"{record} {key!r} no longer exists", record=record, key=key)
+
+
 class DispatchError(EventBusError):
     """This dispatch went wrong."""
 
@@ -288,7 +339,7 @@ class NotAnEvent(DispatchError, TypeError):
     reason: str
 
     def __init__(self, *, value: object, reason: str) -> None:
-        super().__init__(f"cannot dispatch {value!r}: {reason}", value=value, reason=reason)
+        super().__init__(f"cannot dispatch {shown(value)}: {reason}", value=value, reason=reason)
 
 
 class AsyncListenerInSyncDispatch(DispatchError, RuntimeError):
@@ -309,6 +360,26 @@ class AsyncListenerInSyncDispatch(DispatchError, RuntimeError):
             listener=listener,
             call=call,
             begun=begun,
+        )
+
+
+class TooManyHops(DispatchError, RecursionError):
+    """
+    A job would queue another, as one did that queued it, and so on: more in a row than the limit.
+
+    `events` are the latest of the chain, the oldest first. Nothing was stored, and the job that
+    dispatched it is not tried again.
+    """
+
+    events: tuple[str, ...]
+    limit: int
+
+    def __init__(self, *, events: Sequence[str], limit: int) -> None:
+        super().__init__(
+            f"{limit} jobs in a row have each queued the next: ... -> {' -> '.join(events)}."
+            " Break the circle; what is to go on for ever needs a `delay`",
+            events=tuple(events),
+            limit=limit,
         )
 
 
@@ -387,9 +458,13 @@ class DecodeError(CodecError, ValueError):
     envelope: str
 
     def __init__(self, *, reason: str, envelope: str = "") -> None:
-        of = f" of envelope {envelope}" if envelope else ""
+        of, which = (f" of envelope {envelope}", f" {envelope}") if envelope else ("", "")
         super().__init__(
-            f"the stored bytes{of} were rejected: {reason}", reason=reason, envelope=envelope
+            f"the stored bytes{of} were rejected: {reason}. They are kept: `eventbus failed{which}`"
+            f" shows them, `eventbus retry{which}` runs them once the code takes them (an alias, an"
+            " upcast), `eventbus forget` deletes them",
+            reason=reason,
+            envelope=envelope,
         )
 
 
@@ -399,16 +474,23 @@ class UnknownName(CodecError, LookupError):
     kind: str
     name: str
     known: tuple[str, ...]
+    remedy: str
 
     retryable = True
 
-    def __init__(self, *, kind: str, name: str, known: Sequence[str] = ()) -> None:
+    def __init__(
+        self, *, kind: str, name: str, known: Sequence[str] = (), remedy: str = ""
+    ) -> None:
+        # No guess at what was meant: a program wrote the name, and every parked job comes by here.
+        # A version, or a kind of job, is nothing that an application could name.
+        alias = f", or declare {name!r} as an alias" if kind in ("event", "job", "listener") else ""
         super().__init__(
-            f"no {kind} is called {name!r} here{_did_you_mean(name, known)} The job waits, no"
-            f" attempt is spent; deploy the code that has it, or declare {name!r} as an alias",
+            f"no {kind} is called {name!r} here. The job waits, no"
+            f" attempt is spent; {remedy or f'deploy the code that has it{alias}'}",
             kind=kind,
             name=name,
             known=tuple(known),
+            remedy=remedy,
         )
 
 
@@ -428,6 +510,23 @@ class BackendUnavailable(BackendError, ConnectionError):
     def __init__(self, *, backend: str, operation: str, reason: str) -> None:
         super().__init__(
             f"{backend}: {operation} did not happen: {reason}. It is safe to try again",
+            backend=backend,
+            operation=operation,
+            reason=reason,
+        )
+
+
+class AccessDenied(BackendError, PermissionError):
+    """The server does not let us: the password is wrong, or the user lacks a permission."""
+
+    backend: str
+    operation: str
+    reason: str
+
+    def __init__(self, *, backend: str, operation: str, reason: str) -> None:
+        super().__init__(
+            f"{backend}: {operation} was refused: {reason}. Look at the user and password of the URL, and"
+            " at what that user may do",
             backend=backend,
             operation=operation,
             reason=reason,
@@ -492,14 +591,39 @@ class SchemaMismatch(BackendError):
     backend: str
     found: str
     wanted: str
+    remedy: str
 
-    def __init__(self, *, backend: str, found: str, wanted: str) -> None:
+    def __init__(
+        self,
+        *,
+        backend: str,
+        found: str,
+        wanted: str,
+        remedy: str = "Use the version that wrote it, or a new file",
+    ) -> None:
         super().__init__(
-            f"{backend} has schema {found}, this version of eventbus needs {wanted}."
-            " Use the version that wrote it, or a new file",
+            f"{backend} has schema {found}, this version of eventbus needs {wanted}. {remedy}",
             backend=backend,
             found=found,
             wanted=wanted,
+            remedy=remedy,
+        )
+
+
+class StoreDamaged(BackendError):
+    """What is stored cannot be read: a disk, a copy or somebody's hand has altered it."""
+
+    backend: str
+    operation: str
+    reason: str
+
+    def __init__(self, *, backend: str, operation: str, reason: str) -> None:
+        super().__init__(
+            f"{backend} is damaged: {operation} did not happen: {reason}. Stop what uses it, keep a"
+            " copy, then restore a backup or save what can be read (`sqlite3 FILE .recover`)",
+            backend=backend,
+            operation=operation,
+            reason=reason,
         )
 
 
@@ -546,6 +670,21 @@ class JobInterrupted(WorkerError):
         super().__init__(f"{listener} was interrupted: {reason}", listener=listener, reason=reason)
 
 
+class DeadlinePassed(WorkerError):
+    """A job was claimed after its `retry_until`; it was not run."""
+
+    listener: str
+    deadline: str
+
+    def __init__(self, *, listener: str, deadline: str) -> None:
+        super().__init__(
+            f"{listener} was to be tried until {deadline} and no longer; it was not run."
+            " A later `retry_until` gives jobs more time",
+            listener=listener,
+            deadline=deadline,
+        )
+
+
 class JobFailedByHand(WorkerError):
     """The listener itself called `attempt.fail(...)` with a text."""
 
@@ -571,8 +710,32 @@ class JobLost(WorkerError):
         )
 
 
+class Unhealthy(WorkerError):
+    """A health file tells of no worker that works."""
+
+    file: str
+    reason: str
+
+    def __init__(self, *, file: str, reason: str) -> None:
+        super().__init__(f"no healthy worker by {file}: {reason}", file=file, reason=reason)
+
+
+class ReleasesExhausted(WorkerError):
+    """A listener gave its job back once more than `max_releases` allows."""
+
+    listener: str
+    releases: int
+
+    def __init__(self, *, listener: str, releases: int) -> None:
+        super().__init__(
+            f"{listener} gave its job back for the {releases + 1}. time, and may {releases} times",
+            listener=listener,
+            releases=releases,
+        )
+
+
 class TriesExhausted(WorkerError):
-    """A job was claimed that has no try left: fewer are allowed now than when it last ran."""
+    """A job has no try left: fewer are allowed than it had, or it gave its last one back."""
 
     listener: str
     tries: int

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
-from itertools import count
+from itertools import count, islice
 from secrets import token_hex
 from threading import RLock
 from typing import Final
@@ -16,16 +16,25 @@ from typing_extensions import override
 
 from eventbus.backends.base import (
     Backend,
+    Bell,
     Capabilities,
+    Charge,
     Claim,
     Clock,
+    Examination,
     FailedJob,
+    Finding,
+    Promise,
     Sizes,
+    State,
+    StoredJob,
     SystemClock,
+    Verdict,
 )
+from eventbus.backends.bells import EVERYBODY, LocalBells
 from eventbus.queue.envelope import Envelope
 
-__all__ = ["MemoryBackend"]
+__all__ = ["IN_MEMORY", "MemoryBackend"]
 
 _CAPABILITIES: Final = Capabilities(
     durable=False,
@@ -34,6 +43,17 @@ _CAPABILITIES: Final = Capabilities(
     idempotent_push=True,
     delay=True,
     failed_jobs=True,
+)
+
+
+IN_MEMORY: Final = Promise(
+    store="memory://",
+    dispatched="in this process's memory",
+    worker_killed="lost with the process",
+    server_killed="no server",
+    power_cut="lost",
+    failover="no other server",
+    stale_ack="refused",
 )
 
 
@@ -55,7 +75,33 @@ class _Entry:
     alone: bool = False
     attempts: int = 0
     losses: int = 0
+    exceptions: int = 0
     releases: int = 0
+    #: Why it cannot run yet.
+    parked: str = ""
+
+    def waits(self, now: datetime) -> bool:
+        """Say whether nobody holds it: a lease that has ended holds nothing any more."""
+        return self.token is None or self.due <= now
+
+    def charge(self, charge: Charge) -> None:
+        self.attempts += charge in {Charge.ERROR, Charge.ATTEMPT}
+        self.exceptions += charge is Charge.ERROR
+        self.releases += charge is Charge.RELEASE
+
+    def stored(self, now: datetime) -> StoredJob:
+        held = State.DELAYED if self.token is None else State.LEASED
+        return StoredJob(
+            envelope=self.envelope,
+            state=State.READY if self.due <= now else held,
+            due=self.due,
+            attempts=self.attempts,
+            losses=self.losses,
+            releases=self.releases,
+            pushed_at=self.pushed_at,
+            parked=self.parked,
+            cursor=_cursor(self.number),
+        )
 
     def claimed(self) -> Claim:
         return Claim(
@@ -63,11 +109,12 @@ class _Entry:
             token=self.token or "",
             attempts=self.attempts,
             losses=self.losses,
+            exceptions=self.exceptions,
             releases=self.releases,
             pushed_at=self.pushed_at,
         )
 
-    def buried(self, error: str, at: datetime) -> FailedJob:
+    def buried(self, error: str, at: datetime, number: int) -> FailedJob:
         return FailedJob(
             envelope=self.envelope,
             attempts=self.attempts,
@@ -76,6 +123,7 @@ class _Entry:
             pushed_at=self.pushed_at,
             failed_at=at,
             error=error,
+            cursor=_cursor(number),
         )
 
 
@@ -91,6 +139,9 @@ class _Store:
     failed: dict[str, FailedJob] = Factory(dict)
     #: By queue, a heap of (due, number, id). A place that its entry has left is passed over.
     lines: dict[str, list[tuple[datetime, int, str]]] = Factory(dict)
+    #: By name, the value and when it ends.
+    flags: dict[str, tuple[str, datetime | None]] = Factory(dict)
+    bells: LocalBells = Factory(LocalBells)
 
     def add(self, envelope: Envelope, *, pushed_at: datetime, due: datetime) -> None:
         entry = _Entry(envelope=envelope, pushed_at=pushed_at, number=next(self.numbers), due=due)
@@ -111,13 +162,16 @@ class _Store:
         """Take up to `limit` due entries out of their lines: one that must be alone, or others."""
         taken: list[_Entry] = []
         passed: list[_Entry] = []
+        #: An entry may have two places at one instant: released as its lease ends, say.
+        seen: set[int] = set()
         for queue in queues:
             line = self.lines.get(queue, [])
             while line and line[0][0] <= now and len(taken) < limit:
                 due, number, name = heappop(line)
                 entry = self.entries.get(name)
-                if entry is None or (entry.due, entry.number) != (due, number):
+                if entry is None or (entry.due, entry.number) != (due, number) or number in seen:
                     continue
+                seen.add(number)
                 if not (entry.alone or entry.token):
                     taken.append(entry)
                 elif taken:
@@ -175,6 +229,7 @@ class MemoryBackend(Backend):
                 if envelope.id not in store.entries and envelope.id not in store.failed:
                     due = now + timedelta(seconds=envelope.delay)
                     store.add(envelope, pushed_at=now, due=due)
+        store.bells.ring([envelope.queue for envelope in envelopes])
 
     @override
     def claim(self, queues: Sequence[str], *, limit: int, lease: float) -> list[Claim]:
@@ -191,6 +246,7 @@ class MemoryBackend(Backend):
                 entry.token = token
                 entry.shared = len(taken) > 1
                 entry.due = until
+                entry.parked = ""
                 store.line_up(entry)
             return [entry.claimed() for entry in taken]
 
@@ -221,8 +277,11 @@ class MemoryBackend(Backend):
         return lost
 
     @override
-    def release(self, claims: Sequence[Claim], *, delay: float, spend: bool) -> list[Claim]:
-        due = self._in(delay)
+    def release(
+        self, claims: Sequence[Claim], *, delay: float, charge: Charge, parked: str = ""
+    ) -> list[Claim]:
+        now = self._clock.now()
+        keeps_place = charge is Charge.NOTHING and not delay
         lost: list[Claim] = []
         store = self._store
         with store.lock:
@@ -230,14 +289,16 @@ class MemoryBackend(Backend):
                 if (entry := store.held(claim)) is None:
                     lost.append(claim)
                     continue
-                entry.attempts += spend
-                entry.releases += not spend
-                entry.token, entry.shared, entry.due = None, False, due
+                first = entry.pushed_at + timedelta(seconds=entry.envelope.delay)
+                entry.due = min(now, first) if keeps_place else now + timedelta(seconds=delay)
+                entry.token, entry.shared, entry.parked = None, False, parked
+                entry.charge(charge)
                 store.line_up(entry)
+        store.bells.ring([claim.envelope.queue for claim in claims])
         return lost
 
     @override
-    def bury(self, claims: Sequence[Claim], *, error: str, spend: bool) -> list[Claim]:
+    def bury(self, claims: Sequence[Claim], *, error: str, charge: Charge) -> list[Claim]:
         now = self._clock.now()
         lost: list[Claim] = []
         store = self._store
@@ -246,25 +307,32 @@ class MemoryBackend(Backend):
                 if (entry := store.held(claim)) is None:
                     lost.append(claim)
                     continue
-                entry.attempts += spend
-                store.failed[claim.envelope.id] = entry.buried(error, now)
+                entry.charge(charge)
+                number = next(store.numbers)
+                store.failed[claim.envelope.id] = entry.buried(error, now, number)
                 del store.entries[claim.envelope.id]
         return lost
 
     @override
     def failed(
-        self, *, ids: Sequence[str] | None = None, queues: Sequence[str] | None = None
+        self,
+        *,
+        ids: Sequence[str] | None = None,
+        queues: Sequence[str] | None = None,
+        limit: int,
+        after: str = "",
     ) -> list[FailedJob]:
         store = self._store
         with store.lock:
-            # In order of burial; stable, so that it decides between equal instants.
-            jobs = sorted(store.failed.values(), key=lambda job: job.failed_at)
-        return [
+            jobs = list(store.failed.values())  # in order of burial, as their cursors are
+        found = (
             job
             for job in jobs
-            if (ids is None or job.envelope.id in ids)
+            if job.cursor > after
+            and (ids is None or job.envelope.id in ids)
             and (queues is None or job.envelope.queue in queues)
-        ]
+        )
+        return list(islice(found, limit))
 
     @override
     def revive(self, ids: Sequence[str]) -> list[str]:
@@ -274,6 +342,7 @@ class MemoryBackend(Backend):
             jobs = _taken_out(store.failed, ids)
             for job in jobs:
                 store.add(job.envelope, pushed_at=job.pushed_at, due=now)
+        store.bells.ring([job.envelope.queue for job in jobs])
         return [job.envelope.id for job in jobs]
 
     @override
@@ -283,18 +352,26 @@ class MemoryBackend(Backend):
             return [job.envelope.id for job in _taken_out(store.failed, ids)]
 
     @override
-    def clear(self, queue: str) -> int:
+    def cancel(self, ids: Sequence[str]) -> list[str]:
         now = self._clock.now()
         store = self._store
         with store.lock:
             waiting = [
                 name
-                for name, entry in store.entries.items()
-                if entry.envelope.queue == queue and (entry.token is None or entry.due <= now)
+                for name in ids
+                if (entry := store.entries.get(name)) is not None and entry.waits(now)
             ]
             for name in waiting:
                 del store.entries[name]
-        return len(waiting)
+        return waiting
+
+    @override
+    def clear(self, queue: str) -> int:
+        now = self._clock.now()
+        store = self._store
+        with store.lock:
+            stored = [e.envelope for e in store.entries.values() if e.waits(now)]
+            return len(self.cancel([envelope.id for envelope in stored if envelope.queue == queue]))
 
     @override
     def size(self, queue: str) -> Sizes:
@@ -311,20 +388,101 @@ class MemoryBackend(Backend):
             )
 
     @override
-    def next_due(self, queues: Sequence[str]) -> float | None:
+    def queues(self) -> list[str]:
+        store = self._store
+        with store.lock:
+            stored = {entry.envelope.queue for entry in store.entries.values()}
+            return sorted(stored | {job.envelope.queue for job in store.failed.values()})
+
+    @override
+    def peek(
+        self,
+        *,
+        queues: Sequence[str] | None = None,
+        parked: bool = False,
+        limit: int,
+        after: str = "",
+    ) -> list[StoredJob]:
+        now = self._clock.now()
+        store = self._store
+        with store.lock:
+            jobs = [entry.stored(now) for entry in store.entries.values()]
+        jobs = [
+            job
+            for job in sorted(jobs, key=lambda job: job.cursor)
+            if job.cursor > after
+            and (queues is None or job.envelope.queue in queues)
+            and (job.parked or not parked)
+        ]
+        return jobs[:limit]
+
+    @override
+    def find(self, ids: Sequence[str], *, queues: Sequence[str] | None = None) -> list[StoredJob]:
+        now = self._clock.now()
+        store = self._store
+        with store.lock:
+            found = [store.entries[one] for one in ids if one in store.entries]
+            return [
+                entry.stored(now)
+                for entry in found
+                if queues is None or entry.envelope.queue in queues
+            ]
+
+    @override
+    def next_due(self, queues: Sequence[str], *, leased: bool = False) -> float | None:
         now = self._clock.now()
         store = self._store
         with store.lock:
             dues = [
                 entry.due
                 for entry in store.entries.values()
-                if entry.envelope.queue in queues and (entry.token is None or entry.due <= now)
+                if entry.envelope.queue in queues and (leased or entry.waits(now))
             ]
         return max(0.0, (min(dues) - now).total_seconds()) if dues else None
 
     @override
+    def flag(self, name: str, value: str | None, *, life: float | None = None) -> None:
+        end = None if life is None else self._in(life)
+        store = self._store
+        with store.lock:
+            if value is None:
+                store.flags.pop(name, None)
+            else:
+                store.flags[name] = value, end
+        store.bells.ring(EVERYBODY)
+
+    @override
+    def flags(self) -> dict[str, str]:
+        now = self._clock.now()
+        store = self._store
+        with store.lock:
+            return {
+                name: value
+                for name, (value, end) in store.flags.items()
+                if end is None or end > now
+            }
+
+    @override
+    def bell(self, queues: Sequence[str]) -> Bell:
+        return self._store.bells.hang(queues)
+
+    @override
+    def examine(self, *, integrity: bool = False) -> Examination:
+        finding = Finding(
+            subject="storage",
+            found="the memory of each process",
+            verdict=Verdict.WARNING,
+            advice="no other process sees its jobs, and they are lost with it: right in tests",
+        )
+        return Examination(promise=IN_MEMORY, findings=(finding,))
+
+    @override
     def close(self) -> None:
         """Nothing is open; what is stored stays until the backend goes."""
+
+
+def _cursor(number: int) -> str:
+    return f"{number:020}"  # as text, in the order of the numbers
 
 
 def _taken_out(failed: dict[str, FailedJob], ids: Iterable[str]) -> list[FailedJob]:

@@ -7,11 +7,33 @@ from typing import Final
 
 from typing_extensions import override
 
-from eventbus.backends.base import Backend, Capabilities, Claim, FailedJob, Sizes
+from eventbus.backends.base import (
+    Backend,
+    Capabilities,
+    Charge,
+    Claim,
+    Examination,
+    FailedJob,
+    Finding,
+    Promise,
+    Sizes,
+    StoredJob,
+    Verdict,
+)
 from eventbus.errors import UnsupportedOption
 from eventbus.queue.envelope import Envelope
 
-__all__ = ["NullBackend"]
+__all__ = ["DISCARDED", "NullBackend"]
+
+DISCARDED: Final = Promise(
+    store="null://",
+    dispatched="nothing: it was discarded",
+    worker_killed="nothing to lose",
+    server_killed="no server",
+    power_cut="nothing to lose",
+    failover="no other server",
+    stale_ack="refused",
+)
 
 _CAPABILITIES: Final = Capabilities(
     durable=False,
@@ -54,16 +76,23 @@ class NullBackend(Backend):
         return list(claims)
 
     @override
-    def release(self, claims: Sequence[Claim], *, delay: float, spend: bool) -> list[Claim]:
+    def release(
+        self, claims: Sequence[Claim], *, delay: float, charge: Charge, parked: str = ""
+    ) -> list[Claim]:
         return list(claims)
 
     @override
-    def bury(self, claims: Sequence[Claim], *, error: str, spend: bool) -> list[Claim]:
+    def bury(self, claims: Sequence[Claim], *, error: str, charge: Charge) -> list[Claim]:
         return list(claims)
 
     @override
     def failed(
-        self, *, ids: Sequence[str] | None = None, queues: Sequence[str] | None = None
+        self,
+        *,
+        ids: Sequence[str] | None = None,
+        queues: Sequence[str] | None = None,
+        limit: int,
+        after: str = "",
     ) -> list[FailedJob]:
         raise UnsupportedOption(backend=self.name, capability="failed_jobs")
 
@@ -76,6 +105,10 @@ class NullBackend(Backend):
         raise UnsupportedOption(backend=self.name, capability="failed_jobs")
 
     @override
+    def cancel(self, ids: Sequence[str]) -> list[str]:
+        return []
+
+    @override
     def clear(self, queue: str) -> int:
         return 0
 
@@ -84,8 +117,45 @@ class NullBackend(Backend):
         return Sizes()
 
     @override
-    def next_due(self, queues: Sequence[str]) -> float | None:
+    def queues(self) -> list[str]:
+        return []
+
+    @override
+    def peek(
+        self,
+        *,
+        queues: Sequence[str] | None = None,
+        parked: bool = False,
+        limit: int,
+        after: str = "",
+    ) -> list[StoredJob]:
+        return []
+
+    @override
+    def find(self, ids: Sequence[str], *, queues: Sequence[str] | None = None) -> list[StoredJob]:
+        return []
+
+    @override
+    def next_due(self, queues: Sequence[str], *, leased: bool = False) -> float | None:
         return None
+
+    @override
+    def flag(self, name: str, value: str | None, *, life: float | None = None) -> None:
+        raise UnsupportedOption(backend=self.name, capability="flags")
+
+    @override
+    def flags(self) -> dict[str, str]:
+        return {}
+
+    @override
+    def examine(self, *, integrity: bool = False) -> Examination:
+        finding = Finding(
+            subject="storage",
+            found="none",
+            verdict=Verdict.WARNING,
+            advice="no job is stored, and none ever runs: right where queued work is switched off",
+        )
+        return Examination(promise=DISCARDED, findings=(finding,))
 
     @override
     def close(self) -> None:

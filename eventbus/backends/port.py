@@ -2,24 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from secrets import token_hex
 from typing import Final
 
-from eventbus.backends.base import Backend, Claim, FailedJob, Sizes
-from eventbus.defaults import DURATION_LIMIT, ERROR_TEXT_LIMIT, LEASE, QUEUE
+from attrs import frozen
+
+from eventbus.backends.base import (
+    Backend,
+    Bell,
+    Charge,
+    Claim,
+    Examination,
+    FailedJob,
+    Sizes,
+    StoredJob,
+)
+from eventbus.defaults import (
+    BODY_SIZE_LIMIT,
+    DURATION_LIMIT,
+    ERROR_TEXT_LIMIT,
+    LEASE,
+    NAME_LENGTH,
+    PEEK_LIMIT,
+    QUEUE,
+)
 from eventbus.errors import (
     BackendUnavailable,
     EventBusError,
     InvalidOption,
     LeaseLost,
 )
-from eventbus.queue.envelope import Envelope, valid_name
+from eventbus.queue.envelope import Envelope, seconds, valid_id, valid_name
 
-__all__ = ["Port"]
+__all__ = ["Orders", "Port"]
 
 _CUT: Final = "\n... (cut)"
+
+#: The flags by which workers are told what to do.
+_RESTART: Final = "restart"
+_PAUSE: Final = "pause:"
+_ALL: Final = "*"
+
+
+@frozen(kw_only=True)
+class Orders:
+    """
+    What the workers of a connection were told to do.
+
+    Example:
+        >>> Orders(paused=frozenset({"emails"})).is_paused("emails")
+        True
+    """
+
+    #: Changes with each order to restart; empty until there was one.
+    restart: str = ""
+    #: The queues that rest; `"*"` among them stands for all.
+    paused: frozenset[str] = frozenset()
+
+    def is_paused(self, queue: str) -> bool:
+        """Say whether nothing may be claimed from `queue`."""
+        return queue in self.paused or _ALL in self.paused
 
 
 class Port:
@@ -54,6 +99,8 @@ class Port:
         self.backend = backend
         self.name = valid_name(name, option="connection")
         self.default_queue = valid_name(default_queue, where=f"connection {name!r}")
+        #: The queue of the last push, known to be a name.
+        self._known = self.default_queue
 
     def __repr__(self) -> str:
         return f"Port({self.name!r}, {self.backend.name})"
@@ -65,13 +112,33 @@ class Port:
         Raises:
             StoredUnknown: It cannot be told whether they were stored. Push the same ones again.
         """
-        for envelope in envelopes:
-            valid_name(envelope.queue)
-            self._id(envelope.id)
-            self._seconds("delay", envelope.delay)
+        self._envelopes(envelopes)
+        if not envelopes:
+            return
+        try:
+            self.backend.push(envelopes)
+        except EventBusError:
+            raise
+        except Exception as error:
+            raise self._untranslated(error, "push") from error
+
+    @property
+    def pushes_async(self) -> bool:
+        """Whether `apush` can be used."""
+        return self.backend.capabilities.async_push
+
+    async def apush(self, envelopes: Sequence[Envelope]) -> None:
+        """
+        Do what `push` does, on the event loop that runs.
+
+        Raises:
+            StoredUnknown: It cannot be told whether they were stored. Push the same ones again.
+            UnsupportedOption: The backend needs a thread for it.
+        """
+        self._envelopes(envelopes)
         if envelopes:
             with self._errors("push"):
-                self.backend.push(envelopes)
+                await self.backend.apush(envelopes)
 
     def claim(
         self, queues: Sequence[str], *, limit: int = 1, lease: float | timedelta = LEASE
@@ -90,7 +157,7 @@ class Port:
         """
         names = self._queues(queues)
         self._limit(limit)
-        seconds = self._lease(lease)
+        seconds = self._positive("lease", lease)
         with self._errors("claim"):
             return self.backend.claim(names, limit=limit, lease=seconds)
 
@@ -101,7 +168,7 @@ class Port:
         Defaults:
             lease = `defaults.LEASE`.
         """
-        seconds = self._lease(lease)
+        seconds = self._positive("lease", lease)
         if not claims:
             return []
         with self._errors("extend"):
@@ -114,56 +181,116 @@ class Port:
         Raises:
             LeaseLost: The claim is no longer ours; nothing was removed.
         """
-        with self._errors("ack"):
-            lost = self.backend.ack([claim])
-        self._kept("ack", lost)
+        self._kept("ack", self.ack_all([claim]))
 
-    def release(self, claim: Claim, *, delay: float | timedelta = 0.0, spend: bool = False) -> None:
+    def ack_all(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Remove the envelopes of `claims`; return those that are no longer ours."""
+        if not claims:
+            return []
+        with self._errors("ack"):
+            return self.backend.ack(claims)
+
+    def release(
+        self,
+        claim: Claim,
+        *,
+        delay: float | timedelta = 0.0,
+        charge: Charge = Charge.RELEASE,
+        parked: str = "",
+    ) -> None:
         """
         Give the envelope of `claim` back, due in `delay` seconds.
 
         Args:
             claim: What was claimed.
             delay: Seconds, or a `timedelta`, >= 0.
-            spend: Whether the run counts as an attempt; else it counts as a release.
+            charge: What the run counts as.
+            parked: Why the job cannot run yet, as text; cut at `defaults.ERROR_TEXT_LIMIT`
+                characters.
 
         Raises:
             LeaseLost: The claim is no longer ours; nothing changed.
 
         Defaults:
             delay = 0.
-            spend = False: only an error spends an attempt.
+            charge = a release: only an error spends an attempt.
+            parked = empty: it can.
         """
         seconds = self._seconds("delay", delay)
+        self._charge(charge)
+        text = _storable(parked)
         with self._errors("release"):
-            lost = self.backend.release([claim], delay=seconds, spend=spend)
+            lost = self.backend.release([claim], delay=seconds, charge=charge, parked=text)
         self._kept("release", lost)
 
-    def bury(self, claim: Claim, *, error: str, spend: bool = True) -> None:
+    def give_back(self, claims: Sequence[Claim]) -> list[Claim]:
+        """
+        Give the envelopes of `claims` back as if they had never been claimed, losses apart.
+
+        They are due at once and keep their places in the line. Returns those that are no longer
+        ours.
+        """
+        if not claims:
+            return []
+        with self._errors("release"):
+            return self.backend.release(claims, delay=0.0, charge=Charge.NOTHING)
+
+    def bury(self, claim: Claim, *, error: str, charge: Charge = Charge.ERROR) -> None:
         """
         Move the envelope of `claim` to the failed jobs.
 
         Args:
             claim: What was claimed.
             error: Why, as text; cut at `defaults.ERROR_TEXT_LIMIT` characters.
-            spend: Whether the run counts as an attempt; it does not where the job never ran.
+            charge: What the run counts as; nothing where the job never ran.
 
         Raises:
             LeaseLost: The claim is no longer ours; nothing changed.
 
         Defaults:
-            spend = True.
+            charge = an error.
         """
         text = _storable(error)
+        self._charge(charge)
         with self._errors("bury"):
-            lost = self.backend.bury([claim], error=text, spend=spend)
+            lost = self.backend.bury([claim], error=text, charge=charge)
         self._kept("bury", lost)
 
     def failed(
-        self, *, ids: Sequence[str] | None = None, queues: Sequence[str] | None = None
+        self,
+        *,
+        ids: Sequence[str] | None = None,
+        queues: Sequence[str] | None = None,
+        limit: int = PEEK_LIMIT,
+        after: str = "",
     ) -> list[FailedJob]:
         """
         Return failed jobs, the oldest failure first.
+
+        Args:
+            ids: Only these; one that is not there is left out.
+            queues: Only those of these queues.
+            limit: Most to return, >= 1.
+            after: The `cursor` of the last one that was returned, to go on from there.
+
+        Raises:
+            UnsupportedOption: The backend keeps no failed jobs.
+
+        Defaults:
+            ids, queues = None: all.
+            limit = `defaults.PEEK_LIMIT`.
+            after = empty: from the first.
+        """
+        names = None if queues is None else self._queues(queues)
+        self._limit(limit)
+        with self._errors("failed"):
+            return self.backend.failed(ids=ids, queues=names, limit=limit, after=after)
+
+    def each_failed(
+        self, *, ids: Sequence[str] | None = None, queues: Sequence[str] | None = None
+    ) -> Iterator[FailedJob]:
+        """
+        Go through all failed jobs, the oldest failure first, some at a time.
 
         Args:
             ids: Only these; one that is not there is left out.
@@ -175,9 +302,10 @@ class Port:
         Defaults:
             ids, queues = None: all.
         """
-        names = None if queues is None else self._queues(queues)
-        with self._errors("failed"):
-            return self.backend.failed(ids=ids, queues=names)
+        after = ""
+        while page := self.failed(ids=ids, queues=queues, after=after):
+            yield from page
+            after = page[-1].cursor
 
     def revive(self, ids: Sequence[str]) -> list[str]:
         """
@@ -201,6 +329,15 @@ class Port:
         with self._errors("purge"):
             return self.backend.purge(list(dict.fromkeys(ids)))
 
+    def cancel(self, ids: Sequence[str]) -> list[str]:
+        """
+        Delete envelopes that wait, delayed ones too; return the ids that went.
+
+        One that is leased or failed, or not there, is left out.
+        """
+        with self._errors("cancel"):
+            return self.backend.cancel(list(dict.fromkeys(ids)))
+
     def clear(self, queue: str) -> int:
         """Delete what waits in `queue`, delayed too, leased not; return how many."""
         valid_name(queue)
@@ -213,16 +350,189 @@ class Port:
         with self._errors("size"):
             return self.backend.size(queue)
 
-    def next_due(self, queues: Sequence[str]) -> float | None:
-        """Return in how many seconds the next envelope of `queues` may be claimed, or None."""
+    def queues(self) -> list[str]:
+        """Return the names of the queues in which something waits, is leased or has failed."""
+        with self._errors("queues"):
+            return self.backend.queues()
+
+    def peek(
+        self,
+        *,
+        queues: Sequence[str] | None = None,
+        parked: bool = False,
+        limit: int = PEEK_LIMIT,
+        after: str = "",
+    ) -> list[StoredJob]:
+        """
+        Return envelopes that wait or are leased, and change nothing.
+
+        Args:
+            queues: Only those of these queues.
+            parked: Only those that are parked.
+            limit: Most to return, >= 1.
+            after: The `cursor` of the last one that was returned, to go on from there.
+
+        Defaults:
+            queues = None: all.
+            parked = False: all.
+            limit = `defaults.PEEK_LIMIT`.
+            after = empty: from the first.
+        """
+        names = None if queues is None else self._queues(queues)
+        self._limit(limit)
+        with self._errors("peek"):
+            return self.backend.peek(queues=names, parked=parked, limit=limit, after=after)
+
+    def each_stored(
+        self, *, queues: Sequence[str] | None = None, parked: bool = False
+    ) -> Iterator[StoredJob]:
+        """
+        Go through all envelopes that wait or are leased, some at a time.
+
+        Args:
+            queues: Only those of these queues.
+            parked: Only those that are parked.
+
+        Defaults:
+            queues = None: all.
+            parked = False: all.
+        """
+        after = ""
+        while page := self.peek(queues=queues, parked=parked, after=after):
+            yield from page
+            after = page[-1].cursor
+
+    def find(self, ids: Sequence[str], *, queues: Sequence[str] | None = None) -> list[StoredJob]:
+        """
+        Return the envelopes of these ids that wait or are leased, in this order; change nothing.
+
+        Args:
+            ids: One that is not there, or has failed, is left out.
+            queues: Where to look; who knows it spares some stores the search.
+
+        Defaults:
+            queues = None: all.
+        """
+        names = None if queues is None else self._queues(queues)
+        with self._errors("find"):
+            return self.backend.find(list(dict.fromkeys(ids)), queues=names)
+
+    def next_due(self, queues: Sequence[str], *, leased: bool = False) -> float | None:
+        """
+        Return in how many seconds the next envelope of `queues` may be claimed, or None.
+
+        Args:
+            queues: Names.
+            leased: Whether those count that somebody holds now: their leases may end.
+
+        Defaults:
+            leased = False.
+        """
         names = self._queues(queues)
         with self._errors("next_due"):
-            return self.backend.next_due(names)
+            return self.backend.next_due(names, leased=leased)
+
+    def restart(self) -> None:
+        """Tell the workers of this connection, wherever they run, to end after their jobs."""
+        with self._errors("restart"):
+            self.backend.flag(_RESTART, token_hex(8))
+
+    def pause(self, queues: Sequence[str], *, life: float | timedelta | None = None) -> None:
+        """
+        Let nothing more be claimed from `queues` by the workers of this connection.
+
+        Args:
+            queues: Names; `"*"` stands for all queues.
+            life: Seconds, or a `timedelta`, after which the pause ends by itself.
+
+        Defaults:
+            life = None: until it is resumed.
+        """
+        seconds = None if life is None else self._positive("life", life)
+        names = self._queues(queues, pattern=True)
+        with self._errors("pause"):
+            for queue in names:
+                self.backend.flag(_PAUSE + queue, "1", life=seconds)
+
+    def resume(self, queues: Sequence[str]) -> None:
+        """
+        End the pauses of `queues`.
+
+        Args:
+            queues: The names that were paused; `"*"` ends the pause of all queues, not that of one.
+        """
+        names = self._queues(queues, pattern=True)
+        with self._errors("resume"):
+            for queue in names:
+                self.backend.flag(_PAUSE + queue, None)
+
+    def orders(self) -> Orders:
+        """Return what the workers of this connection were told to do."""
+        with self._errors("orders"):
+            flags = self.backend.flags()
+        return Orders(
+            restart=flags.get(_RESTART, ""),
+            paused=frozenset(
+                name.removeprefix(_PAUSE) for name in flags if name.startswith(_PAUSE)
+            ),
+        )
+
+    def bell(self, queues: Sequence[str]) -> Bell | None:
+        """Return what rings when `queues` get something or an order is given, if the store can."""
+        names = self._queues(queues)
+        with self._errors("bell"):
+            return self.backend.bell(names)
+
+    def trouble(self) -> str:
+        """Return what an operator should see to although the store works; empty if it is well."""
+        with self._errors("trouble"):
+            return self.backend.trouble()
+
+    def schema(self) -> str:
+        """
+        Return the statements that make the store's tables.
+
+        Raises:
+            UnsupportedOption: The store has none.
+        """
+        with self._errors("schema"):
+            return self.backend.schema()
+
+    def apply_schema(self) -> list[str]:
+        """
+        Make the store's tables, or bring those of an older version up to this one.
+
+        Returns what was done, a sentence each; nothing where they were up to date.
+
+        Raises:
+            UnsupportedOption: The store has none.
+            SchemaMismatch: They are of a newer version, or not ours.
+        """
+        with self._errors("apply_schema"):
+            return self.backend.apply_schema()
+
+    def examine(self, *, integrity: bool = False) -> Examination:
+        """
+        Look at the store as it is set now, and say what that means; nothing is changed.
+
+        Args:
+            integrity: Also read everything that is stored, and see whether it is whole.
+
+        Defaults:
+            integrity = False: of a large store it takes long.
+        """
+        with self._errors("examine"):
+            return self.backend.examine(integrity=integrity)
 
     def close(self) -> None:
         """Close every connection to the store. Closing twice is allowed."""
         with self._errors("close"):
             self.backend.close()
+
+    async def aclose(self) -> None:
+        """Close every connection to the store, those of the event loop that runs too, and block it not."""
+        with self._errors("close"):
+            await self.backend.aclose()
 
     @contextmanager
     def _errors(self, operation: str) -> Generator[None]:
@@ -231,49 +541,70 @@ class Port:
         except EventBusError:
             raise
         except Exception as error:
-            # A driver's exception that its backend did not translate. Its type is told, since the
-            # text alone may be as little as a number.
-            raise BackendUnavailable(
-                backend=self.backend.name,
-                operation=operation,
-                reason=f"{type(error).__name__}: {error}",
-            ) from error
+            raise self._untranslated(error, operation) from error
+
+    def _untranslated(self, error: Exception, operation: str) -> BackendUnavailable:
+        """Return ours for a driver's exception that its backend did not translate."""
+        # Its type is told, since the text alone may be as little as a number.
+        return BackendUnavailable(
+            backend=self.backend.name,
+            operation=operation,
+            reason=f"{type(error).__name__}: {error}",
+        )
 
     def _kept(self, operation: str, lost: Sequence[Claim]) -> None:
         for claim in lost:
             raise LeaseLost(id=claim.envelope.id, operation=operation)
 
-    def _queues(self, queues: Sequence[str]) -> list[str]:
+    def _queues(self, queues: Sequence[str], *, pattern: bool = False) -> list[str]:
         if isinstance(queues, str) or not queues:
             raise self._invalid(
                 option="queues", value=queues, expected="a sequence of at least one queue's name"
             )
-        return list(dict.fromkeys(valid_name(queue) for queue in queues))
+        return list(
+            dict.fromkeys(
+                queue if pattern and queue == _ALL else valid_name(queue) for queue in queues
+            )
+        )
+
+    def _charge(self, value: object) -> None:
+        if not isinstance(value, Charge):
+            raise self._invalid(option="charge", value=value, expected="a Charge")
 
     def _limit(self, value: object) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise self._invalid(option="limit", value=value, expected="a whole number >= 1")
 
-    def _id(self, value: object) -> None:
-        if not (isinstance(value, str) and value and value.isascii() and value.isprintable()):
-            raise self._invalid(option="id", value=value, expected="printable ASCII")
+    def _envelopes(self, envelopes: Sequence[Envelope]) -> None:
+        for envelope in envelopes:
+            queue, delay = envelope.queue, envelope.delay
+            # Each dispatch pays for this, and mostly with the very object that it has named before.
+            if queue is not self._known:
+                valid_name(queue)
+                self._known = queue
+            self._id(envelope.id)
+            if type(delay) is not float or not 0.0 <= delay <= DURATION_LIMIT:
+                self._seconds("delay", delay)
+            self._body(envelope.body)
 
-    def _lease(self, lease: float | timedelta) -> float:
-        seconds = self._seconds("lease", lease)
-        if not seconds:
-            raise self._invalid(option="lease", value=lease, expected="more than 0 seconds")
-        return seconds
+    def _id(self, value: object) -> None:
+        if not valid_id(value):
+            expected = f"1 to {NAME_LENGTH} printable ASCII characters"
+            raise self._invalid(option="id", value=value, expected=expected)
+
+    def _body(self, value: bytes) -> None:
+        if len(value) > BODY_SIZE_LIMIT:
+            expected = f"at most {BODY_SIZE_LIMIT:,} bytes"
+            raise self._invalid(option="body", value=f"{len(value):,} bytes", expected=expected)
+
+    def _positive(self, option: str, value: float | timedelta) -> float:
+        found = self._seconds(option, value)
+        if not found:
+            raise self._invalid(option=option, value=value, expected="more than 0 seconds")
+        return found
 
     def _seconds(self, option: str, value: object) -> float:
-        seconds = value.total_seconds() if isinstance(value, timedelta) else value
-        if (
-            isinstance(seconds, int | float)
-            and not isinstance(seconds, bool)
-            and 0 <= seconds <= DURATION_LIMIT  # nor is a nan
-        ):
-            return float(seconds)
-        expected = f"0 to {DURATION_LIMIT:.0f} seconds, or a timedelta of as much"
-        raise self._invalid(option=option, value=value, expected=expected)
+        return seconds(value, option=option, where=f"connection {self.name!r}")
 
     def _invalid(self, *, option: str, value: object, expected: str) -> InvalidOption:
         return InvalidOption(

@@ -1,22 +1,54 @@
-"""What the SQL backends share: statements by name from files, and records from rows."""
+"""
+What the SQL backends share: statements by name from files, and records from rows.
+
+A row need not be one that we wrote: a disk fails, a hand slips. `flaws` says whether it can be run;
+what is only shown is made of any row, with a zero for what is no number.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from importlib.resources import files
+from datetime import datetime
 from typing import Any, Final
+from zlib import crc32
 
-from eventbus.backends.base import Claim, FailedJob
-from eventbus.queue.envelope import Envelope
+from eventbus.backends.base import Claim, FailedJob, State, StoredJob
+from eventbus.backends.instants import LATEST, instant
+from eventbus.backends.sections import sections
+from eventbus.defaults import DURATION_LIMIT
+from eventbus.queue.envelope import Envelope, new_id, valid_id
 
-__all__ = ["claim_of", "failed_job_of", "micros", "span", "statements"]
+__all__ = [
+    "claim_of",
+    "due_of",
+    "failed_job_of",
+    "flaws",
+    "mended",
+    "statements",
+    "stored_job_of",
+]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
+#: A row as a driver gives it: anything may be in it.
+Row = tuple[Any, ...]
 
-_NAME: Final = re.compile(r"^-- :(\w+)\n", re.MULTILINE)
+#: No counter of ours gets as far, and a database can still add to it.
+_MOST: Final = 1_000_000_000
+_NUMBERS: Final = (int, float)
+
+#: What the statement `claim` returns of a row, in this order; and last the checksum of its body.
+_COLUMNS: Final = (
+    "id",
+    "queue",
+    "body",
+    "delay",
+    "attempts",
+    "losses",
+    "exceptions",
+    "releases",
+    "pushed_at",
+)
+
 #: Drivers guess from a statement's first word whether it counts rows.
 _COMMENT: Final = re.compile(r"^--.*\n", re.MULTILINE)
 
@@ -25,52 +57,165 @@ def statements(script: str) -> Mapping[str, str]:
     """
     Return the statements of `eventbus/backends/scripts/` + `script`, by their names.
 
-    A line `-- :push` begins the statement that is called so; it ends where the next one begins.
+    Example:
+        >>> statements("sqlite.sql")["purge"]
+        'DELETE FROM failed WHERE id = :id;'
+    """
+    return {name: _COMMENT.sub("", text).strip() for name, text in sections(script).items()}
+
+
+def due_of(value: object) -> int:
+    """Return a `due` as it counts: one that is no number is due now, so it is 0."""
+    return _clamped(value, LATEST)
+
+
+def mended(row: Row) -> Row:
+    """
+    Return a row of the statement `claim` with a sane value for each that cannot be worked with.
 
     Example:
-        >>> sorted(statements("sqlite.sql"))[:2]
-        ['ack', 'bury']
+        >>> mended(("a", "jobs", b"{}", -1.0, "x", 2**62, 0, 0, 1735689600000000, None))
+        ('a', 'jobs', b'{}', 0.0, 0, 1000000000, 0, 0, 1735689600000000, None)
     """
-    text = files("eventbus.backends").joinpath("scripts", script).read_text("utf-8")
-    _, *parts = _NAME.split(text)
-    return {
-        name: _COMMENT.sub("", body).strip()
-        for name, body in zip(parts[::2], parts[1::2], strict=True)
-    }
+    name, queue, body, delay, attempts, losses, exceptions, releases, pushed_at, crc = row
+    return (
+        name if valid_id(name) else f"unknown-{new_id()}",
+        queue,
+        body if isinstance(body, bytes) else b"",
+        _seconds(delay),
+        _clamped(attempts, _MOST),
+        _clamped(losses, _MOST),
+        _clamped(exceptions, _MOST),
+        _clamped(releases, _MOST),
+        _clamped(pushed_at, LATEST),
+        crc,
+    )
 
 
-def micros(instant: datetime) -> int:
-    """Return `instant` as stores keep it: whole microseconds since 1970, UTC."""
-    return (instant - _EPOCH) // _MICROSECOND
+def flaws(row: Row) -> str:
+    """
+    Say why a row that the statement `claim` returned cannot be run; empty, if it can.
+
+    Example:
+        >>> flaws(("a", "jobs", b"{}", 0.0, "x", 0, 0, 0, 1735689600000000, None))
+        "attempts is 'x'"
+    """
+    *values, crc = row
+    body = row[2]
+    found: list[str] = []
+    if not _is_sane(row):
+        sane = mended(row)
+        body = sane[2]
+        found += [
+            f"{column} is {value!r:.100}"
+            for column, value, other in zip(_COLUMNS, values, sane[:-1], strict=True)
+            if value != other
+        ]
+    if crc is not None and crc != crc32(body):
+        found.append("body is not as it was pushed; crc = NULL says that it was mended by hand")
+    return ", ".join(found)
 
 
-def span(seconds: float) -> int:
-    """Return a duration in whole microseconds."""
-    return round(seconds * 1_000_000)
+def _is_sane(row: Row) -> bool:
+    """Tell whether a row is as we write them: what nearly every one is, and so told quickly."""
+    name, _, body, delay, attempts, losses, exceptions, releases, pushed_at, _ = row
+    return (
+        type(body) is bytes
+        and type(delay) is float
+        and 0.0 <= delay <= DURATION_LIMIT
+        and type(attempts) is type(losses) is type(exceptions) is type(releases) is int
+        and 0 <= attempts <= _MOST
+        and 0 <= losses <= _MOST
+        and 0 <= exceptions <= _MOST
+        and 0 <= releases <= _MOST
+        and type(pushed_at) is int
+        and 0 <= pushed_at <= LATEST
+        and valid_id(name)
+    )
 
 
-def claim_of(row: tuple[Any, ...], token: str) -> Claim:
-    """Return the claim of a row that the statement `claim` returned."""
-    name, queue, body, delay, attempts, losses, releases, pushed_at = row
+def claim_of(row: Row, token: str) -> Claim:
+    """Return the claim of a row, without flaws, that the statement `claim` returned."""
+    name, queue, body, delay, attempts, losses, exceptions, releases, pushed_at, _ = row
     return Claim(
         envelope=Envelope(id=name, queue=queue, body=body, delay=delay),
         token=token,
         attempts=attempts,
         losses=losses,
+        exceptions=exceptions,
         releases=releases,
-        pushed_at=_EPOCH + pushed_at * _MICROSECOND,
+        pushed_at=instant(pushed_at),
     )
 
 
-def failed_job_of(row: tuple[Any, ...]) -> FailedJob:
-    """Return the failed job of a row that the statement `failed` returned."""
-    name, queue, body, delay, attempts, losses, releases, pushed_at, failed_at, error = row
+def failed_job_of(row: Row) -> FailedJob:
+    """Return the failed job of any row that the statement `failed` returned."""
+    (
+        number,
+        name,
+        queue,
+        body,
+        size,
+        delay,
+        attempts,
+        losses,
+        releases,
+        pushed_at,
+        failed_at,
+        error,
+    ) = row
     return FailedJob(
-        envelope=Envelope(id=name, queue=queue, body=body, delay=delay),
-        attempts=attempts,
-        losses=losses,
-        releases=releases,
-        pushed_at=_EPOCH + pushed_at * _MICROSECOND,
-        failed_at=_EPOCH + failed_at * _MICROSECOND,
-        error=error,
+        envelope=Envelope(id=str(name), queue=str(queue), body=body, delay=_seconds(delay)),
+        attempts=_clamped(attempts, _MOST),
+        losses=_clamped(losses, _MOST),
+        releases=_clamped(releases, _MOST),
+        pushed_at=_instant(pushed_at),
+        failed_at=_instant(failed_at),
+        error=str(error),
+        cursor=str(number),
+        left_out=size - len(body),
     )
+
+
+def stored_job_of(row: Row, now: int) -> StoredJob:
+    """Return the job of any row that the statement `peek` returned, as it is at the instant `now`."""
+    (
+        number,
+        name,
+        queue,
+        body,
+        size,
+        delay,
+        attempts,
+        losses,
+        releases,
+        pushed_at,
+        due,
+        held,
+        parked,
+    ) = row
+    waiting = State.LEASED if held else State.DELAYED
+    return StoredJob(
+        envelope=Envelope(id=str(name), queue=str(queue), body=body, delay=_seconds(delay)),
+        state=waiting if due_of(due) > now else State.READY,
+        due=_instant(due),
+        attempts=_clamped(attempts, _MOST),
+        losses=_clamped(losses, _MOST),
+        releases=_clamped(releases, _MOST),
+        pushed_at=_instant(pushed_at),
+        parked=str(parked),
+        cursor=str(number),
+        left_out=size - len(body),
+    )
+
+
+def _clamped(value: object, most: int) -> int:
+    return int(min(max(0, value), most)) if isinstance(value, _NUMBERS) else 0
+
+
+def _seconds(value: object) -> float:
+    return float(min(max(0.0, value), DURATION_LIMIT)) if isinstance(value, _NUMBERS) else 0.0
+
+
+def _instant(value: object) -> datetime:
+    return instant(_clamped(value, LATEST))

@@ -6,13 +6,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from attrs import frozen
 
+from eventbus.backends.address import Address, apart, redacted
 from eventbus.backends.base import Backend, Clock
-from eventbus.defaults import QUEUE
-from eventbus.errors import InvalidOption, UnknownOption
+from eventbus.defaults import QUEUE, SQLITE_BUSY_TIMEOUT
+from eventbus.errors import InvalidOption
 from eventbus.queue.envelope import valid_name
 
 __all__ = ["OpenBackend", "default_url", "open_backend", "redacted"]
@@ -30,34 +31,11 @@ class OpenBackend:
     default_queue: str
 
 
-@frozen(kw_only=True)
-class _Url:
-    """A URL that was taken apart; `shown` is what may be shown of it."""
-
-    shown: str
-    parts: SplitResult
-    options: Mapping[str, str]
-
-    def without_place(self) -> None:
-        """Refuse a host or path: this kind of backend is nowhere."""
-        if self.parts.netloc or self.parts.path:
-            raise self.refused(expected=f"just {self.parts.scheme}://")
-
-    def only(self, *known: str) -> None:
-        """Refuse an option that is not among `known` or what every URL takes."""
-        for option in self.options:
-            if option not in known and option != "queue":
-                raise UnknownOption(option=option, known=("queue", *known), where=self.shown)
-
-    def refused(self, *, expected: str) -> InvalidOption:
-        return InvalidOption(option="url", value=self.shown, expected=expected)
-
-
 class _Opener(Protocol):
-    def __call__(self, url: _Url, clock: Clock | None) -> Backend: ...
+    def __call__(self, url: Address, clock: Clock | None) -> Backend: ...
 
 
-def _memory(url: _Url, clock: Clock | None) -> Backend:
+def _memory(url: Address, clock: Clock | None) -> Backend:
     from eventbus.backends.memory import MemoryBackend
 
     url.without_place()
@@ -65,7 +43,7 @@ def _memory(url: _Url, clock: Clock | None) -> Backend:
     return MemoryBackend(clock=clock)
 
 
-def _null(url: _Url, clock: Clock | None) -> Backend:  # noqa: ARG001 - as its siblings
+def _null(url: Address, clock: Clock | None) -> Backend:  # noqa: ARG001 - as its siblings
     from eventbus.backends.null import NullBackend
 
     url.without_place()
@@ -73,10 +51,10 @@ def _null(url: _Url, clock: Clock | None) -> Backend:  # noqa: ARG001 - as its s
     return NullBackend()
 
 
-def _sqlite(url: _Url, clock: Clock | None) -> Backend:
+def _sqlite(url: Address, clock: Clock | None) -> Backend:
     from eventbus.backends.sqlite import SqliteBackend
 
-    url.only("journal", "synchronous")
+    url.only("busy_timeout", "journal", "synchronous")
     path = unquote(url.parts.path).removeprefix("/")
     if url.parts.netloc or path in {"", ":memory:"}:
         raise url.refused(
@@ -87,21 +65,30 @@ def _sqlite(url: _Url, clock: Clock | None) -> Backend:
         clock=clock,
         synchronous=url.options.get("synchronous", "FULL"),
         journal=url.options.get("journal"),
+        busy_timeout=url.seconds("busy_timeout", SQLITE_BUSY_TIMEOUT),
     )
 
 
-_OPENERS: Final[Mapping[str, _Opener]] = {"memory": _memory, "null": _null, "sqlite": _sqlite}
+def _redis(url: Address, clock: Clock | None) -> Backend:  # noqa: ARG001 - the server's clock rules
+    from eventbus.backends.redis_clients import opened
 
-_PLANNED: Final = (
-    "beanstalkd",
-    "mariadb",
-    "mysql",
-    "postgres",
-    "postgresql",
-    "redis",
-    "rediss",
-    "sqs",
-)
+    return opened(url)
+
+
+_OPENERS: Final[Mapping[str, _Opener]] = {
+    "memory": _memory,
+    "null": _null,
+    "redis": _redis,
+    "redis+cluster": _redis,
+    "redis+sentinel": _redis,
+    "rediss": _redis,
+    "rediss+cluster": _redis,
+    "rediss+sentinel": _redis,
+    "sqlite": _sqlite,
+    "unix": _redis,
+}
+
+_PLANNED: Final = ("beanstalkd", "mariadb", "mysql", "postgres", "postgresql", "sqs")
 
 
 def open_backend(url: str, *, clock: Clock | None = None) -> OpenBackend:
@@ -110,7 +97,9 @@ def open_backend(url: str, *, clock: Clock | None = None) -> OpenBackend:
 
     Args:
         url: `memory://`, `null://`, `sqlite:///relative.db` or `sqlite:////absolute.db`, and as
-            options `?queue=NAME`, for SQLite also `synchronous` and `journal`.
+            options `?queue=NAME`, for SQLite also those of `SqliteBackend`: `synchronous`, `journal`
+            and `busy_timeout`. `redis://`, `rediss://`, `unix://`, `redis+sentinel://` and
+            `redis+cluster://` as `eventbus.backends.redis_clients` describes them.
         clock: What judges delays and leases where no server does.
 
     Raises:
@@ -126,7 +115,7 @@ def open_backend(url: str, *, clock: Clock | None = None) -> OpenBackend:
         >>> opened.backend.name, opened.default_queue
         ('memory://', 'emails')
     """
-    taken = _apart(url)
+    taken = apart(url)
     scheme = taken.parts.scheme
     opener = _OPENERS.get(scheme)
     if opener is None:
@@ -138,44 +127,6 @@ def open_backend(url: str, *, clock: Clock | None = None) -> OpenBackend:
         raise taken.refused(expected=f"one of {known}")
     queue = valid_name(taken.options.get("queue", QUEUE), where=taken.shown)
     return OpenBackend(backend=opener(taken, clock), default_queue=queue)
-
-
-def redacted(url: str) -> str:
-    """
-    Return what may be shown of `url`: no user, no password, no options.
-
-    Example:
-        >>> redacted("redis://me:secret@localhost/0?password=secret")
-        'redis://***@localhost/0'
-    """
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return f"{scheme.partition(':')[0]}:..."
-    # The last "@", wherever it is: a password that was not quoted may hold "/", "?" and "#".
-    _, at, place = rest.rpartition("@")
-    place = place.partition("?")[0].partition("#")[0]
-    return f"{scheme}://***@{place}" if at else f"{scheme}://{place}"
-
-
-def _apart(url: object) -> _Url:
-    if not isinstance(url, str) or "://" not in url:
-        shown = redacted(url) if isinstance(url, str) else url
-        raise InvalidOption(
-            option="url", value=shown, expected="a URL such as sqlite:///eventbus.db"
-        )
-    shown = redacted(url)
-    try:
-        parts = urlsplit(url)
-        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-    except ValueError:
-        # Not chained: the parser's error may repeat the password.
-        raise InvalidOption(option="url", value=shown, expected="a well-formed URL") from None
-    taken = _Url(shown=shown, parts=parts, options=dict(pairs))
-    if parts.fragment:
-        raise taken.refused(expected="a URL without '#'; in a path write %23")
-    if len(taken.options) < len(pairs):
-        raise taken.refused(expected="a URL that gives each option once")
-    return taken
 
 
 def default_url(anchor: Path) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import sys
+from datetime import tzinfo
 from typing import Any, NoReturn
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 from typing_extensions import override
 
-from eventbus.console import failed, listeners
+from eventbus.console import check, control, doctor, failed, health, listeners, queues, schema
 from eventbus.console.application import Application
 from eventbus.console.exits import ExitCode, code_of, say
+from eventbus.console.text import ZONE
 from eventbus.errors import EventBusError
 
 __all__ = ["command", "main"]
@@ -39,6 +42,19 @@ class _Console(click.Group):
         sys.exit(code)
 
 
+class _Zone(click.ParamType[tzinfo]):
+    """The name of a time zone, as the system has them."""
+
+    name = "zone"
+
+    @override
+    def convert(self, value: Any, param: Any, ctx: Any) -> tzinfo:
+        try:
+            return ZoneInfo(value)
+        except (OSError, ValueError, ZoneInfoNotFoundError):
+            self.fail(f"expected a time zone such as Europe/Lisbon, got: {value!r}", param, ctx)
+
+
 def _advised(error: click.ClickException) -> str:
     message = error.format_message()
     context = getattr(error, "ctx", None)
@@ -52,11 +68,15 @@ def _advised(error: click.ClickException) -> str:
 @click.option("--app", metavar="MODULE:BUS", envvar="EVENTBUS_APP", show_envvar=True,
               help="The application, such as shop.app:bus. Default: `app` of [tool.eventbus] in"
                    " pyproject.toml.")  # fmt: skip
+@click.option("--tz", type=_Zone(), envvar="EVENTBUS_TZ", metavar="ZONE",
+              help="The time zone of instants in tables, such as Europe/Lisbon. Default: UTC.")  # fmt: skip
 @click.version_option(package_name="eventbus")
 @click.pass_context
-def command(context: click.Context, app: str | None) -> None:
-    """Look at the listeners and the failed jobs of an application."""
+def command(context: click.Context, app: str | None, tz: tzinfo | None) -> None:
+    """Look at listeners, queues and failed jobs of an application, and tell its workers what to do."""
     context.obj = Application(app)
+    if tz is not None:
+        context.meta[ZONE] = tz
 
 
 for _part in (
@@ -66,6 +86,17 @@ for _part in (
     failed.retry,
     failed.forget,
     failed.flush,
+    queues.size,
+    queues.peek,
+    queues.cancel,
+    queues.clear,
+    control.pause,
+    control.resume,
+    control.restart,
+    check.check,
+    doctor.doctor,
+    schema.schema,
+    health.health,
 ):
     command.add_command(_part)
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 import click
 
 from eventbus.console.text import one_line
-from eventbus.errors import BackendError, EventBusError, UnsupportedOption
+from eventbus.errors import BackendError, EventBusError, Unhealthy, UnsupportedOption
 
 __all__ = ["ExitCode", "code_of", "misused", "say"]
 
@@ -18,7 +18,8 @@ class ExitCode(IntEnum):
 
     #: Everything that was asked for was done.
     DONE = 0
-    #: Something was not: an id is unknown, or the question was answered with no.
+    #: Something was not: an id is unknown, the question was answered with no, or what was looked
+    #: at is not as it should be.
     UNDONE = 1
     #: The command was used wrongly.
     USAGE = 2
@@ -35,6 +36,8 @@ def code_of(error: EventBusError) -> ExitCode:
             return ExitCode.USAGE
         case BackendError():
             return ExitCode.BACKEND
+        case Unhealthy():
+            return ExitCode.UNDONE
         case _:
             return ExitCode.APPLICATION
 

@@ -1,12 +1,10 @@
-"""`eventbus list` and `eventbus why`: who listens to what."""
+"""`eventbus list` and `eventbus why`: who listens to what, and which jobs there are."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -14,13 +12,14 @@ import click
 from eventbus.bus import EventBus
 from eventbus.console.application import Application
 from eventbus.console.exits import ExitCode, misused, say
+from eventbus.console.jobs import job_facts, place, print_jobs, queued, queued_mark, where
 from eventbus.console.text import aligned, one_line, print_json
 from eventbus.dispatch.discovery import Discovery
 from eventbus.dispatch.listeners import Listener
 from eventbus.dispatch.names import declaration, event_name, real_module
 from eventbus.dispatch.registry import Match
 from eventbus.dispatch.targets import load
-from eventbus.errors import ConfigurationError, ListenError
+from eventbus.errors import ListenError
 from eventbus.queue.options import read_options
 
 __all__ = ["list_", "why"]
@@ -30,19 +29,20 @@ _COLUMNS: Final = ("PRIORITY", "MODE", "LISTENER", "MARKS", "WHERE", "ORIGIN")
 
 @click.command("list")
 @click.option("--event", "part", metavar="TEXT",
-              help="Only events with TEXT in their name, whatever its case.")  # fmt: skip
+              help="Only events with TEXT in their name, whatever its case; no jobs.")  # fmt: skip
 @click.option("--skipped", is_flag=True, help="Also what discovery passed over, and why.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def list_(application: Application, part: str | None, *, skipped: bool, as_json: bool) -> ExitCode:
     """
-    List every event with its own listeners, in the order in which they run.
+    List every event with its own listeners, in the order in which they run; then the jobs.
 
     What an event inherits from its parents and from wildcards is told by `eventbus why EVENT`.
     """
     with application.bus(scanned=True) as bus:
         found = bus.discover()
         events = [one for one in _events(bus) if _named(one, part)]
+        jobs = job_facts(bus) if part is None else []
         if as_json:
             print_json(
                 {
@@ -53,11 +53,13 @@ def list_(application: Application, part: str | None, *, skipped: bool, as_json:
                         }
                         for event in events
                     ],
+                    "jobs": jobs,
                     "skipped": [{"what": one.what, "reason": one.reason} for one in found.skipped],
                 }
             )
             return ExitCode.DONE
         _print_list(bus, events)
+        print_jobs(jobs)
         if not events:
             say("no event has listeners" if part is None else f"no event has {part!r} in its name")
         if skipped:
@@ -100,7 +102,7 @@ def _heading(event: type | str) -> str:
 
 
 def _facts(bus: EventBus, listener: Listener) -> dict[str, Any]:
-    file, line = _place(listener)
+    file, line = place(listener.target)
     return {
         "listener": listener.name,
         "priority": listener.priority,
@@ -114,49 +116,25 @@ def _facts(bus: EventBus, listener: Listener) -> dict[str, Any]:
 
 
 def _queued(bus: EventBus, listener: Listener) -> dict[str, Any] | None:
-    """Return where a listener is queued: by name, or by the hook that says it for each event."""
     options = read_options(listener)
-    if options is None:
-        return None
-    hooks = [one for one in ("via_connection", "via_queue") if getattr(options, one) is not None]
-    connection = options.connection or bus.connections.default
-    queue = options.queue
-    if queue is None:
-        # A connection that cannot be is told by dispatch and worker; who listens is true without it.
-        with suppress(ConfigurationError):
-            queue = bus.connections.default_queue(connection)
-    return {"connection": connection, "queue": queue, "hooks": hooks}
-
-
-def _place(listener: Listener) -> tuple[str | None, int | None]:
-    """Return file and line, the file as seen from the current folder if it is below."""
-    file, line = listener.target.location
-    if not file:
-        return None, None
-    path, here = Path(file), Path.cwd()
-    return (str(path.relative_to(here)) if path.is_relative_to(here) else file), line
+    return None if options is None else queued(bus, options)
 
 
 def _cells(facts: dict[str, Any]) -> list[str]:
-    where = "" if facts["file"] is None else f"{facts['file']}:{facts['line']}"
     return [
         str(facts["priority"]),
         "async" if facts["async"] else "sync",
         facts["listener"],
         _marks(facts),
-        where,
+        where(facts),
         facts["origin"],
     ]
 
 
 def _marks(facts: dict[str, Any]) -> str:
     found: list[str] = []
-    queued = facts["queued"]
-    if queued is not None:
-        hooks = queued["hooks"]
-        queue = "via_queue" if "via_queue" in hooks else queued["queue"] or "?"
-        connection = "via_connection" if "via_connection" in hooks else queued["connection"]
-        found.append(f"queued {queue} on {connection}")
+    if facts["queued"] is not None:
+        found.append(queued_mark(facts["queued"]))
     if facts["once"]:
         found.append("once")
     return ", ".join(found)

@@ -8,28 +8,33 @@ that could move its cursor, colour it, turn the direction of the text or begin a
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
 
-__all__ = ["aligned", "cut", "indented", "instant", "json_lines", "one_line", "print_json"]
+from eventbus.text import one_line
+
+__all__ = [
+    "ZONE",
+    "aligned",
+    "cut",
+    "indented",
+    "instant",
+    "json_lines",
+    "one_line",
+    "print_json",
+    "print_json_list",
+]
+
+#: Where the context of a command has the time zone of its columns.
+ZONE: Final = "eventbus.console.zone"
 
 _GAP: Final = "  "
 #: Characters of a cell. Stored names may be as long as a document; a table of them is no table.
 _LONGEST: Final = 120
-
-
-def one_line(text: object) -> str:
-    r"""
-    Return `text` on one line, each character that is not printable as its escape.
-
-    Example:
-        >>> print(one_line("red \x1b[31m, turned \u202e, torn \r\n"))
-        red \x1b[31m, turned \u202e, torn \r\n
-    """
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in str(text))
 
 
 def cut(text: str) -> str:
@@ -64,10 +69,27 @@ def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def instant(moment: datetime) -> str:
-    """Return an instant for a column: in UTC, to the second."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Return an instant for a column: to the second, in UTC or the zone of the running command."""
+    context = click.get_current_context(silent=True)
+    zone = UTC if context is None else context.meta.get(ZONE, UTC)
+    return moment.astimezone(zone).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def print_json(value: Any) -> None:
     """Print `value` as JSON, in ASCII."""
     click.echo(json.dumps(value, indent=2))
+
+
+def print_json_list(values: Iterable[Any]) -> None:
+    """
+    Print a list as `print_json` does, each value as it comes.
+
+    There may be more of them than memory holds. Where getting the next one raises, the document ends
+    there: it is none, and the exit code says why.
+    """
+    begun = False
+    for value in values:
+        text = textwrap.indent(json.dumps(value, indent=2), "  ")
+        click.echo(f",\n{text}" if begun else f"[\n{text}", nl=False)
+        begun = True
+    click.echo("\n]" if begun else "[]")

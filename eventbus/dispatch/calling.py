@@ -1,8 +1,9 @@
 """
 Call the listeners of an event: the loop, and what goes on around it.
 
-A dispatch of plain functions is a dict look-up and a loop. Everything else (classes that are built,
-listeners that run elsewhere, once, collected errors) is one generator, `Dispatcher._visit`, that
+A dispatch of plain functions is a dict look-up and a loop, and one of queued listeners alone may have a
+short way of its own. Everything else (classes that are built, listeners that run elsewhere beside those
+that run here, once, collected errors) is one generator, `Dispatcher._visit`, that
 yields what must be waited for; `dispatch` and `adispatch` differ only in how they wait.
 """
 
@@ -17,13 +18,14 @@ from eventbus.dispatch.holding import Diversion, Held
 from eventbus.dispatch.listeners import Listener
 from eventbus.dispatch.names import event_name, is_pattern
 from eventbus.dispatch.notes import LOGGER, described, log, note
-from eventbus.dispatch.plans import Fake, Keep, Plan, Run, Step, Tables, Take, compiled
+from eventbus.dispatch.plans import Away, Fake, Keep, Plan, Run, Step, Tables, Take, compiled
 from eventbus.dispatch.registry import Registry
 from eventbus.dispatch.resolver import Resolver
 from eventbus.dispatch.waiting import Effect, Runners, Walk, adrive, drive, loop_runs
-from eventbus.errors import AsyncListenerInSyncDispatch, ListenersFailed, NotAnEvent
+from eventbus.errors import AsyncListenerInSyncDispatch, NotAnEvent
+from eventbus.text import class_name
 
-__all__ = ["Dispatcher"]
+__all__ = ["Dispatcher", "check_event"]
 
 
 class Dispatcher:
@@ -61,6 +63,7 @@ class Dispatcher:
         # Left empty, they send each dispatch the long way, where diversions are looked at.
         self._simple = {} if diverted else self._tables.simple
         self._simple_async = {} if diverted else self._tables.simple_async
+        self._away = {} if diverted else self._tables.away
 
     def _divert(self, change: int) -> None:
         with self._registry.lock:
@@ -93,6 +96,10 @@ class Dispatcher:
 
     def _taker(self, listener: Listener) -> Take | None:  # noqa: ARG002 -- for who overrides it
         """Return what takes this listener's turn, if it does not run here."""
+        return None
+
+    def _short_away(self, event: type, plan: Plan) -> Away | None:  # noqa: ARG002 -- as above
+        """Return a short way to bring events of a class to their listeners, if there is one."""
         return None
 
     def _deliver(self, taken: list[Any]) -> Walk:  # noqa: ARG002 -- for who overrides it
@@ -156,6 +163,9 @@ class Dispatcher:
                 note(error, event_name(type(event)), described(call))  # type: ignore[possibly-undefined]
                 raise
             return answers
+        away = self._away.get(type(event))
+        if away is not None and not payload and away(event):
+            return []
         if type(event) is str:
             plan = self._tables.named.get(event)
             if (
@@ -293,7 +303,7 @@ class Dispatcher:
 
     def _begin(self, event: Any, payload: tuple[Any, ...], call: str) -> Run | None:
         """Check what was dispatched and find its plan; None if it is not to run now."""
-        typed = self._checked(event, payload)
+        typed = check_event(event, payload)
         if typed:
             payload = (event,)
         keep: Keep | None = None
@@ -318,7 +328,11 @@ class Dispatcher:
         )
 
     def announce(self, event: object) -> Walk:
-        """Walk a dispatch of `event` inside another walk; what its listeners raise is only logged."""
+        """
+        Walk a dispatch of `event` inside another walk; what its listeners raise is only logged.
+
+        The walk returns whether nobody stopped it: False where a listener answered `False`.
+        """
         run = self._begin(event, (), "adispatch")
         if run is not None:
             yield from self._walk(run)
@@ -328,28 +342,13 @@ class Dispatcher:
                 import logging
 
                 logging.getLogger(LOGGER).exception("a listener of %s raised", run.plan.name)
-
-    def _checked(self, event: Any, payload: tuple[Any, ...]) -> bool:
-        """Refuse what is no event; tell whether it is an object, and not a name."""
-        if isinstance(event, str):
-            if not event or is_pattern(event):
-                raise NotAnEvent(value=event, reason=_NO_NAME)
-            return False
-        if payload:
-            raise NotAnEvent(value=event, reason=_NO_PAYLOAD)
-        if event is None or isinstance(event, type):
-            raise NotAnEvent(
-                value=event,
-                reason="dispatch an instance of an event class, or a name with a payload",
-            )
-        return True
+        return run is None or not run.stopped
 
     def _walk(self, run: Run) -> Walk:
         """Visit the listeners, bring away what was taken, close the scope; whatever goes wrong."""
-        yield from self._visit(run)
-        for last in (self._delivered, self._closed):
+        for stage in (self._visit, self._delivered, self._closed):
             try:
-                yield from last(run)
+                yield from stage(run)
             except GeneratorExit:
                 raise
             except BaseException as error:  # noqa: BLE001 -- raised by _conclude
@@ -365,7 +364,10 @@ class Dispatcher:
 
     def _closed(self, run: Run) -> Walk:
         # Asked for only now: what delivering raised is something to roll back, too.
-        yield from run.scope.close(run.error or next((error for _, error in run.failures), None))
+        error = run.error
+        if error is None and run.failures:  # not `or`: an exception may be false
+            _, error = run.failures[0]
+        yield from run.scope.close(error)
 
     def _visit(self, run: Run) -> Walk:
         name = run.plan.name
@@ -392,12 +394,12 @@ class Dispatcher:
                 if self._raised(run, step.listener.name, error):
                     return
                 continue
-            if _answered(run, step.listener.name, answer):
+            if run.answered(step.listener.name, answer):
                 return
 
     def _raised(self, run: Run, who: str, error: BaseException) -> bool:
         """Keep what a listener raised; tell whether it ends the dispatch."""
-        run.log.append(f"{who} raised {type(error).__name__}")
+        run.log.append(f"{who} raised {class_name(type(error))}")
         if isinstance(error, Exception):
             note(error, run.plan.name, who)
             if self._collect:
@@ -417,7 +419,7 @@ class Dispatcher:
 
     def _conclude(self, run: Run, _: None) -> Any:
         log(run.plan.name, run.log)
-        error = _outcome(run)
+        error = run.outcome()
         if error is not None:
             try:
                 raise error
@@ -442,6 +444,8 @@ class Dispatcher:
         plan = compiled(name, (one.listener for one in matches if not one.passed_over), self._taker)
         if settled:  # else it is dispatched while a module of listeners is imported: more will come
             tables.add(key, plan)
+            if plan.away and isinstance(key, type):
+                tables.add_away(key, self._short_away(key, plan))
         return plan
 
     def wait(self, awaitable: Awaitable[Any]) -> Any:
@@ -454,6 +458,27 @@ class Dispatcher:
 
 _NO_NAME: Final = "a name has at least one character, and no '*': that is for who listens"
 _NO_PAYLOAD: Final = "an event object carries its data; a payload goes with a name"
+
+
+def check_event(event: Any, payload: tuple[Any, ...]) -> bool:
+    """
+    Tell whether what is dispatched is an object, and not a name.
+
+    Raises:
+        NotAnEvent: It is neither, or an object with a payload.
+    """
+    if isinstance(event, str):
+        if not event or is_pattern(event):
+            raise NotAnEvent(value=event, reason=_NO_NAME)
+        return False
+    if payload:
+        raise NotAnEvent(value=event, reason=_NO_PAYLOAD)
+    if event is None or isinstance(event, type):
+        raise NotAnEvent(
+            value=event,
+            reason="dispatch an instance of an event class, or a name with a payload",
+        )
+    return True
 
 
 def _call_ready(
@@ -470,29 +495,6 @@ def _call_ready(
             break
         answers.append(answer)
     return answers
-
-
-def _answered(run: Run, who: str, answer: Any) -> bool:
-    """Keep what a listener answered; tell whether it ends the dispatch."""
-    stops = not run.until and answer is False
-    run.log.append(f"{who} stopped the rest" if stops else who)
-    if not stops and not (run.until and answer is None):
-        run.answers.append(answer)
-    return stops or (run.until and answer is not None)
-
-
-def _outcome(run: Run) -> BaseException | None:
-    """Take out of a run what it raises; what was collected is at least the context of that."""
-    error, run.error = run.error, None
-    failures, run.failures = run.failures, []
-    if not failures:
-        return error
-    group = ListenersFailed(event=run.plan.name, failures=failures, answers=run.answers)
-    if error is None:
-        return group
-    if error.__context__ is None:
-        error.__context__ = group
-    return error
 
 
 def _ready(

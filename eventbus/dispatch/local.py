@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, overload
 
+from eventbus.dispatch.calling import check_event
 from eventbus.dispatch.holding import Deferred, Muted, Waiting
 from eventbus.dispatch.registering import Registering
 from eventbus.dispatch.registry import listenable
@@ -73,7 +74,7 @@ class LocalBus(Registering):
             >>> bus.flush("done")
             []
         """
-        self._checked(event, payload)
+        check_event(event, payload)
         if not self._fakes:
             self._held.add(event, payload)
 

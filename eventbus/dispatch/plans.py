@@ -14,11 +14,14 @@ from eventbus.dispatch.listeners import Listener, calling, injected
 from eventbus.dispatch.notes import debugging
 from eventbus.dispatch.resolver import Scope
 from eventbus.dispatch.waiting import Walk
+from eventbus.errors import ListenersFailed
 
-__all__ = ["Fake", "Keep", "Plan", "Run", "Step", "Tables", "Take", "compiled"]
+__all__ = ["Away", "Fake", "Keep", "Plan", "Run", "Step", "Tables", "Take", "compiled"]
 
 #: Takes a listener's turn in place of calling it.
 Take = Callable[["Run"], Walk]
+#: Brings an event away whose listeners all run elsewhere; False if it has to go the long way.
+Away = Callable[[Any], bool]
 #: Where the things go that were taken in a faked dispatch.
 Keep = Callable[[list[Any]], None]
 #: Asked about each event, its name and payload: takes it, or lets it through with None.
@@ -62,6 +65,8 @@ class Plan:
     awaited: str = ""
     #: What is called with the payload alone, if that is all there is to do.
     ready: tuple[Callable[..., Any], ...] | None = None
+    #: All of its listeners run elsewhere, each time: perhaps there is a short way to bring it there.
+    away: bool = False
 
 
 @define(kw_only=True, eq=False)
@@ -80,21 +85,46 @@ class Run:
     answers: list[Any] = field(factory=list)
     failures: list[tuple[str, Exception]] = field(factory=list)
     error: BaseException | None = None
+    #: A listener answered False.
+    stopped: bool = False
     #: What `take` left for the end of the dispatch.
     taken: list[Any] = field(factory=list)
     #: What became of each listener, a sentence each, for the debug log.
     log: list[str] = field(factory=list)
 
+    def answered(self, who: str, answer: Any) -> bool:
+        """Keep what a listener answered; tell whether it ends the dispatch."""
+        stops = self.stopped = not self.until and answer is False
+        self.log.append(f"{who} stopped the rest" if stops else who)
+        if not stops and not (self.until and answer is None):
+            self.answers.append(answer)
+        return stops or (self.until and answer is not None)
+
+    def outcome(self) -> BaseException | None:
+        """Take out what the dispatch raises; what was collected is at least the context of that."""
+        error, self.error = self.error, None
+        failures, self.failures = self.failures, []
+        if not failures:
+            return error
+        group = ListenersFailed(event=self.plan.name, failures=failures, answers=self.answers)
+        if error is None:
+            return group
+        if error.__context__ is None:
+            error.__context__ = group
+        return error
+
 
 class Tables:
     """What has been compiled since the last change of the listeners."""
 
-    __slots__ = ("named", "named_before", "plans", "simple", "simple_async")
+    __slots__ = ("away", "named", "named_before", "plans", "simple", "simple_async")
 
     def __init__(self) -> None:
         #: Plain functions, by the class of event: the fast way of `dispatch` and `adispatch`.
         self.simple: dict[type, tuple[Callable[[Any], Any], ...]] = {}
         self.simple_async: dict[type, tuple[tuple[Callable[[Any], Any], bool], ...]] = {}
+        #: The same of what runs elsewhere.
+        self.away: dict[type, Away] = {}
         self.plans: dict[type, Plan] = {}
         # Two generations make a bounded table, least recently used first, without a lock.
         self.named: dict[str, Plan] = {}
@@ -120,6 +150,7 @@ class Tables:
             self.plans.clear()
             self.simple.clear()
             self.simple_async.clear()
+            self.away.clear()
         self.plans[key] = plan
         if plan.ready is not None and not issubclass(key, str):
             self.simple_async[key] = tuple(
@@ -128,6 +159,11 @@ class Tables:
             )
             if not plan.awaited:
                 self.simple[key] = plan.ready
+
+    def add_away(self, key: type, away: Away | None) -> None:
+        """Keep the short way of a class whose listeners all run elsewhere, if it has one."""
+        if away is not None and not issubclass(key, str):
+            self.away[key] = away
 
     def _keep(self, name: str, plan: Plan) -> None:
         if len(self.named) >= NAMED_EVENTS // 2:
@@ -158,10 +194,12 @@ def compiled(
     waiting = [one.listener for one in steps if not one.take and one.listener.target.is_async]
     calls = [one.simple(name) for one in steps]
     ready = tuple(call for call in calls if call is not None)
+    # Decided here, once: to ask the logger each time would cost more than to call a listener.
+    short = not debugging()
     return Plan(
         name=name,
         steps=steps,
         awaited=waiting[0].name if waiting else "",
-        # Decided here, once: to ask the logger each time would cost more than to call a listener.
-        ready=ready if len(ready) == len(steps) and not debugging() else None,
+        ready=ready if short and len(ready) == len(steps) else None,
+        away=short and bool(steps) and all(one.take and not one.listener.once for one in steps),
     )

@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, Union, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, runtime_checkable
 
 from attrs import frozen
 
@@ -87,17 +87,25 @@ class Resolver:
             )
         self.provide = dict(provide)
         self.resolver = resolver
-        self._needs: dict[Any, tuple[Need, ...]] = {}
+        self._recipes: dict[Any, Recipe] = {}
 
-    def needs(self, factory: Callable[..., Any], wanted: Any) -> tuple[Need, ...]:
-        """Return what a factory asks for, read from its hints the first time."""
+    def recipe(self, factory: Callable[..., Any], wanted: Any) -> Recipe:
+        """Return how a factory is called, worked out the first time."""
         try:
-            known = self._needs.get(factory)
+            known = self._recipes.get(factory)
         except TypeError:  # unhashable, as an instance of a class that defines __eq__
-            return _needs(factory, wanted)
+            return _recipe(factory, wanted)
         if known is None:
-            known = self._needs[factory] = _needs(factory, wanted)
+            known = self._recipes[factory] = _recipe(factory, wanted)
         return known
+
+    def is_bare(self, cls: type) -> bool:
+        """Tell whether a scope builds a listener by its constructor alone, called with nothing."""
+        try:
+            recipe = self.recipe(cls, cls)
+        except ResolveError:
+            return False  # it says why when it is to be built
+        return cls not in self.provide and not recipe.needs and recipe.makes == "instance"
 
     def scope(self, given: Mapping[Any, Any] | None = None) -> Scope:
         """Open a scope, in which `given` are there already."""
@@ -113,7 +121,7 @@ class Scope:
     """
 
     def __init__(self, resolver: Resolver, given: Mapping[Any, Any]) -> None:
-        self._needs = resolver.needs
+        self._recipe = resolver.recipe
         self._provide = resolver.provide
         self._resolver = resolver.resolver
         self._given = given
@@ -186,24 +194,26 @@ class Scope:
     def _call(self, factory: Callable[..., Any], wanted: Any) -> Building:
         """Call a factory or constructor with what its parameters ask for."""
         built: dict[str, Any] = {}
-        for one in self._needs(factory, wanted):
+        recipe = self._recipe(factory, wanted)
+        for one in recipe.needs:
             if one.required:
                 built[one.name] = yield from self._argument(one)
             elif one.hint in self._provide or one.hint in self._given:
                 built[one.name] = yield from self.get(one.hint)
-        if inspect.isgeneratorfunction(factory):
+        if recipe.makes == "generator":
             opened = contextmanager(factory)(**built)
             instance = opened.__enter__()
             self._open.append(opened)
             return instance
-        if inspect.isasyncgenfunction(factory):
+        if recipe.makes == "async generator":
             waiting = asynccontextmanager(factory)(**built)
             instance = yield waiting.__aenter__()
             self._open.append(waiting)
             return instance
         answer = factory(**built)
         # Asked of the answer as well: a lambda around an async function is not async itself.
-        return (yield answer) if is_async(factory) or inspect.iscoroutine(answer) else answer
+        waits = recipe.makes == "awaitable" or inspect.iscoroutine(answer)
+        return (yield answer) if waits else answer
 
     def _argument(self, need: Need) -> Building:
         if need.hint is NO_HINT or (_is_vague(need.hint) and not self._has(need.hint)):
@@ -265,6 +275,23 @@ class Need:
         "Hint it with a class of its own, give it a default, or put a factory of what needs it"
         " into `provide`"
     )
+
+
+@frozen
+class Recipe:
+    """What a factory is called with, and what comes back."""
+
+    needs: tuple[Need, ...]
+    makes: Literal["instance", "awaitable", "generator", "async generator"]
+
+
+def _recipe(factory: Callable[..., Any], wanted: Any) -> Recipe:
+    needs = _needs(factory, wanted)
+    if inspect.isgeneratorfunction(factory):
+        return Recipe(needs, "generator")
+    if inspect.isasyncgenfunction(factory):
+        return Recipe(needs, "async generator")
+    return Recipe(needs, "awaitable" if is_async(factory) else "instance")
 
 
 def _needs(factory: Callable[..., Any], wanted: Any) -> tuple[Need, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,6 +29,9 @@ class Blocking:
     """Work that blocks, such as a commit: inline in sync code, in a thread in async code."""
 
     call: Callable[[], Any]
+    #: The same work for async code, where there is a way to do it without a thread. What of it was done when
+    #: it is cancelled is done once, even if `call` then does it again.
+    native: Callable[[], Coroutine[Any, Any, Any]] | None = None
 
 
 #: What a walk waits for.
@@ -73,7 +76,7 @@ async def adrive(walk: Walk) -> Any:
             outcome = error = None
             try:
                 if isinstance(effect, Blocking):
-                    outcome = await _off_loop(effect.call)
+                    outcome = await _blocked(effect)
                 else:
                     outcome = await effect
             except GeneratorExit:
@@ -87,16 +90,36 @@ async def adrive(walk: Walk) -> Any:
         del error
 
 
-async def _off_loop(call: Callable[[], Any]) -> Any:
+async def _blocked(effect: Blocking) -> Any:
     """
-    Run `call` in a thread and wait for its end, even if we are cancelled meanwhile.
+    Do work that blocks, and wait for its end, even if we are cancelled meanwhile.
 
     What is stored is stored whole, and nobody is told of a cancelled push that then happens.
     """
     import asyncio
 
-    # A future and no task, which the end of `asyncio.run` would cancel as well.
-    work = asyncio.get_running_loop().run_in_executor(None, copy_context().run, call)
+    loop = asyncio.get_running_loop()
+    cancelled: BaseException | None = None
+    if effect.native is not None:
+        task = loop.create_task(effect.native())
+        cancelled = await _ended(task)
+        if not task.cancelled():
+            return _outcome(task, cancelled)
+    # A future and no task: the end of `asyncio.run` cancels every task, that one above too.
+    work = loop.run_in_executor(None, copy_context().run, effect.call)
+    return _outcome(work, await _ended(work) or cancelled)
+
+
+def _outcome(work: asyncio.Future[Any], cancelled: BaseException | None) -> Any:
+    if cancelled is not None and work.exception() is None:
+        raise cancelled
+    return work.result()
+
+
+async def _ended(work: asyncio.Future[Any]) -> BaseException | None:
+    """Wait for the end of some work; return the cancellation that came meanwhile, if one did."""
+    import asyncio
+
     cancelled: BaseException | None = None
     while not work.done():
         try:
@@ -104,9 +127,7 @@ async def _off_loop(call: Callable[[], Any]) -> Any:
             await asyncio.wait([work])
         except asyncio.CancelledError as error:
             cancelled = error
-    if cancelled is not None and work.exception() is None:
-        raise cancelled
-    return work.result()
+    return cancelled
 
 
 def loop_runs() -> bool:

@@ -7,8 +7,9 @@ from typing import Self
 
 from attrs import define, field, frozen
 
+from eventbus.defaults import TRIES
 from eventbus.errors import InvalidOption, JobFailedByHand, UnsupportedOption
-from eventbus.queue.options import seconds
+from eventbus.queue.envelope import seconds
 
 __all__ = ["Attempt", "Deleted", "FailedByHand", "InteractsWithQueue", "Released"]
 
@@ -23,6 +24,8 @@ class Released:
     """The listener gave its job back."""
 
     delay: float
+    #: The run counts as a try.
+    spend: bool = False
 
 
 @frozen
@@ -51,6 +54,12 @@ class Attempt:
     queue: str
     #: The number of this run, from 1. A release leaves it as it was.
     number: int
+    #: How many tries the job has; 0 is no limit.
+    tries: int = TRIES
+    #: Until when it is tried, in UTC; None if there is no such instant.
+    deadline: datetime | None = None
+    #: Runs before this one that raised or took too long.
+    exceptions: int = 0
     #: Times the job was given back without spending an attempt.
     releases: int = 0
     #: Runs whose worker died.
@@ -65,17 +74,26 @@ class Attempt:
         """Take the job as done; the rest of the listener runs on."""
         self._settle(Deleted())
 
-    def release(self, delay: float | timedelta = 0) -> None:
+    def release(self, delay: float | timedelta = 0, *, spend: bool = False) -> None:
         """
-        Give the job back, due in `delay` seconds; no attempt is spent.
+        Give the job back, due in `delay` seconds; no attempt is spent unless `spend` asks for it.
+
+        Args:
+            delay: Seconds, or a `timedelta`, until it may run again.
+            spend: Let this run count as a try. The job fails if it was the last.
 
         Raises:
             InvalidOption: `delay` is no duration.
             UnsupportedOption: The connection is `sync://`, where nothing waits.
+
+        Defaults:
+            delay = 0: at once.
+            spend = False: the next run has the number of this one.
         """
         if not self.stored:
             raise UnsupportedOption(backend="sync", capability="releasing a job")
-        self._settle(Released(seconds(delay, option="delay", where=f"release of {self.name}")))
+        wait = seconds(delay, option="delay", where=f"release of {self.name}")
+        self._settle(Released(wait, bool(spend)))
 
     def fail(self, error: BaseException | str = "no reason was given") -> None:
         """

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, partial
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from eventbus.backends.port import Port
+from eventbus.defaults import HOP_LIMIT, HOP_TRAIL
 from eventbus.dispatch.hints import is_async
 from eventbus.dispatch.listeners import Listener
 from eventbus.dispatch.plans import Run, Take
 from eventbus.dispatch.waiting import Blocking, Walk
+from eventbus.errors import TooManyHops
 from eventbus.queue.catalogue import Catalogue, is_wildcard
-from eventbus.queue.codec.document import Document, write
-from eventbus.queue.codec.typed import encode_payload
+from eventbus.queue.checks import deadline_of
+from eventbus.queue.codec.document import write
 from eventbus.queue.connections import Connections
-from eventbus.queue.envelope import Envelope, new_id, valid_name
+from eventbus.queue.direct import Direct, Plain
+from eventbus.queue.envelope import Envelope, new_id, seconds, valid_name
 from eventbus.queue.execute import Executor
+from eventbus.queue.execution import Execution
+from eventbus.queue.fixed import Fixed
 from eventbus.queue.lifecycle import LIFECYCLE
-from eventbus.queue.options import QueueOptions, seconds
+from eventbus.queue.options import Method, QueueOptions
+from eventbus.queue.routes import Routes
+from eventbus.text import short
 
 __all__ = ["Enqueued", "Enqueuer"]
 
@@ -42,6 +50,8 @@ class Enqueuer:
         connections: Where envelopes go.
         catalogue: Makes the table of names, once the listeners are known.
         executor: Runs what lies on a `sync://` connection, here and at once.
+        routes: Where the jobs of listeners go that do not say.
+        current: Holds the run that is under way where something is dispatched.
     """
 
     def __init__(
@@ -49,10 +59,15 @@ class Enqueuer:
         connections: Connections,
         catalogue: Callable[[], Catalogue],
         executor: Callable[[], Executor],
+        *,
+        routes: Routes,
+        current: ContextVar[Execution | None],
     ) -> None:
         self._connections = connections
         self._make_catalogue = catalogue
         self._executor = executor
+        self._routes = routes
+        self._current = current
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -61,8 +76,28 @@ class Enqueuer:
 
     def taker(self, listener: Listener, options: QueueOptions) -> Take:
         """Return what takes a queued listener's turn."""
-        turn = _Turn(listener=listener, options=options, enqueuer=self)
-        return turn.take
+        route = self._routes.of(listener.target)
+        connection, queue = options.connection or route.connection, options.queue or route.queue
+        options = evolve(options, connection=connection, queue=queue)
+        return _Turn(listener=listener, options=options, enqueuer=self)
+
+    def direct(self, event: type, takes: Iterable[Take | None]) -> Direct | None:
+        """Return the short way of an event's class, if it does for all who take a turn."""
+        if issubclass(event, LIFECYCLE):
+            return None
+        listeners: list[Plain] = []
+        for take in takes:
+            plain = take.plain() if isinstance(take, _Turn) else None
+            if plain is None or plain.connection != (listeners or [plain])[0].connection:
+                return None
+            listeners.append(plain)
+        return Direct(
+            listeners,
+            connection=listeners[0].connection or self._connections.default,
+            connections=self._connections,
+            catalogue=lambda: self.catalogue,
+            current=self._current,
+        )
 
     def place(self, connection: str | None) -> tuple[str, bool]:
         """Return the checked name of a connection, and whether its jobs run at once."""
@@ -75,34 +110,47 @@ class Enqueuer:
             return self._connections.default_queue(connection)
         return valid_name(queue, where=where)
 
-    def body(self, listener: Listener, options: QueueOptions, run: Run, id: str) -> bytes:
+    def deadline(self, until: float | datetime | None) -> datetime | None:
+        """Return the instant until which a job dispatched now is tried."""
+        if until is None:
+            return None
+        if isinstance(until, datetime):
+            return until.astimezone(UTC)
+        return self._connections.now() + timedelta(seconds=until)
+
+    def chain(self, event: str, delay: float) -> tuple[int, tuple[str, ...]]:
+        """
+        Return how many jobs in a row each queued the next, until one that is queued now; and events.
+
+        A job that waits counts anew: what repeats itself now and then may do so for ever.
+
+        Raises:
+            TooManyHops: They are more than the limit.
+        """
+        running = self._current.get()
+        if running is None or delay:
+            return 0, ()
+        document = running.document
+        known = (document.event or document.name) if document is not None else ""
+        trail = (*running.trail, short(known))[-HOP_TRAIL:]
+        if running.hops >= HOP_LIMIT:
+            raise TooManyHops(events=(*trail, short(event)), limit=HOP_LIMIT)
+        return running.hops + 1, trail
+
+    def body(self, options: QueueOptions, run: Run, id: str, fixed: Fixed) -> bytes:
         """
         Write the job of a listener as its turn comes: later changes of the event do not show.
 
         Raises:
             EncodeError: The event cannot be stored.
         """
-        if run.typed:
-            cls = type(run.payload[0])
-            codec = self.catalogue.types.codec_for(cls)
-            event, payload, version = codec.name, "class", codec.version
-            data = codec.encode(run.payload[0])
-        else:
-            event, payload, version = run.plan.name, "args", 1
-            hints = None
-            if not is_wildcard(listener.event):
-                hints = self.catalogue.entry(options.name).payload_hints()
-            data = encode_payload(run.payload, hints, event=event)
         return write(
-            Document(
+            self.catalogue.document(
+                options.name,
+                run.payload,
                 id=id,
-                kind="listener",
-                name=options.name,
-                event=event,
-                payload=payload,  # type: ignore[arg-type]
-                version=version,
-                data=data,
-                options={"wildcard": True} if is_wildcard(listener.event) else {},
+                event=None if run.typed else run.plan.name,
+                options=fixed.written(),
                 dispatched_at=datetime.now(UTC),
             )
         )
@@ -137,7 +185,8 @@ class Enqueuer:
 
 
 def _push(port: Port, envelopes: list[Envelope]) -> Blocking:
-    return Blocking(lambda: port.push(envelopes))
+    call = partial(port.push, envelopes)
+    return Blocking(call, partial(port.apush, envelopes) if port.pushes_async else None)
 
 
 @frozen(kw_only=True, eq=False)
@@ -148,7 +197,28 @@ class _Turn:
     options: QueueOptions
     enqueuer: Enqueuer
 
-    def take(self, run: Run) -> Walk:
+    def plain(self) -> Plain | None:
+        """Return what is stored for it, if nothing of that depends on the event or the time."""
+        options = self.options
+        if options.asks or options.retry_until is not None:
+            return None
+        return Plain(
+            name=options.name,
+            connection=options.connection,
+            queue=options.queue,
+            delay=options.delay or 0.0,
+            options=self.fixed().written(),
+        )
+
+    def fixed(self, **more: Any) -> Fixed:
+        """Return what its jobs have fixed, and `more` of it."""
+        return Fixed(
+            wildcard=is_wildcard(self.listener.event),
+            display_name=self.options.display_name or "",
+            **more,
+        )
+
+    def __call__(self, run: Run) -> Walk:
         """Ask the hooks, write the job, leave its envelope for the end of the dispatch."""
         if run.typed and isinstance(run.payload[0], LIFECYCLE):
             return
@@ -165,11 +235,14 @@ class _Turn:
         queue = enqueuer.queue(connection, options.queue if via is None else via, where)
         delay = yield from asking.ask(options.with_delay)
         delay = options.delay if delay is None else seconds(delay, option="with_delay", where=where)
+        hops, trail = enqueuer.chain(run.plan.name, delay or 0.0)
+        deadline = enqueuer.deadline((yield from self._until(asking)))
+        fixed = self.fixed(deadline=deadline, hops=hops, trail=trail)
         job = new_id()
         envelope = Envelope(
             id=job,
             queue=queue,
-            body=enqueuer.body(self.listener, options, run, job),
+            body=enqueuer.body(options, run, job, fixed),
             delay=delay or 0.0,
         )
         if here and run.keep is None:
@@ -178,6 +251,17 @@ class _Turn:
             return
         run.log.append(f"{where} queued in {queue} of {connection}")
         run.taken.append(Enqueued(connection=connection, envelope=envelope))
+
+    def _until(self, asking: _Asking) -> Walk:
+        """Return until when the job is to be tried: seconds from now, an instant, or None."""
+        until = self.options.retry_until
+        if isinstance(until, Method):
+            until = yield from asking.ask(until.name)
+        elif callable(until):
+            until = yield from asking.ask(until)
+        else:
+            return until  # checked when it was read
+        return None if until is None else deadline_of(until, where=self.listener.name)
 
 
 @define(kw_only=True, eq=False)

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
-from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from functools import partial
+from typing import Any, Final, Protocol
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
-from eventbus.backends.base import Claim
+from eventbus.backends.base import Charge, Claim
 from eventbus.backends.port import Port
 from eventbus.defaults import ERROR_TEXT_LIMIT, MAX_LOST, TIMEOUT, TRIES
-from eventbus.dispatch.waiting import Effect, Walk
-from eventbus.queue.attempt import Attempt, FailedByHand
+from eventbus.dispatch.waiting import Blocking, Effect, Walk
+from eventbus.queue.attempt import Attempt
 from eventbus.queue.catalogue import Entry
 from eventbus.queue.codec.document import Document
-from eventbus.queue.codec.jsontext import short
 from eventbus.queue.envelope import Envelope
 from eventbus.queue.lifecycle import Outcome
+from eventbus.text import class_name, short
 
 __all__ = [
+    "DONE",
+    "Decision",
     "Execution",
-    "Limits",
-    "NoLimits",
+    "PortSettler",
     "Rules",
+    "Settler",
     "caught",
     "error_text",
-    "kept",
     "warn_of_late_error",
+    "warn_of_overrun",
 ]
 
 
@@ -41,28 +45,22 @@ class Rules:
     max_lost: int = MAX_LOST
 
 
-class Limits(Protocol):
-    """How a worker ends a run that takes too long; 0 seconds is no limit."""
+@frozen(kw_only=True, eq=False)
+class Decision:
+    """What becomes of a job after one run of it."""
 
-    def running(self, name: str, limit: float, work: Callable[[], Any]) -> Any:
-        """Call `work`, a sync listener; `ListenerTimeout` ends it when `limit` seconds are over."""
-        ...
+    outcome: Outcome
+    #: What `failed()` and the failed job tell of; None where nothing went wrong.
+    error: BaseException | None = None
+    #: Seconds until a released job is due.
+    delay: float = 0.0
+    charge: Charge = Charge.NOTHING
+    #: Why a released job cannot run yet; empty where it can.
+    parked: str = ""
 
-    def waiting(self, name: str, limit: float, work: Awaitable[Any]) -> Awaitable[Any]:
-        """Return `work`, an async listener, cancelled with `ListenerTimeout` after `limit` s."""
-        ...
 
-
-class NoLimits:
-    """Lets every run take as long as it likes."""
-
-    def running(self, name: str, limit: float, work: Callable[[], Any]) -> Any:  # noqa: ARG002
-        """Call `work`."""
-        return work()
-
-    def waiting(self, name: str, limit: float, work: Awaitable[Any]) -> Awaitable[Any]:  # noqa: ARG002
-        """Return `work` as it is."""
-        return work
+#: The listener returned.
+DONE: Final = Decision(outcome=Outcome.SUCCEEDED)
 
 
 @define(kw_only=True, eq=False)
@@ -81,13 +79,73 @@ class Execution:
     wildcard: bool = False
     #: The listener, once it is built; None for a function.
     instance: object = None
-    tries: int = TRIES
-    error: BaseException | None = None
+    #: The job itself, once it is decoded; None of a listener's.
+    job: object = None
+    #: What came back from a run that nobody queued.
+    answer: object = None
+    #: How many jobs in a row have each queued the next, until this one.
+    hops: int = 0
+    #: The events of the latest of them.
+    trail: tuple[str, ...] = ()
+    #: What was raised, in the run or before it.
+    raised: BaseException | None = None
     #: Its run began, and so a try is spent if it raises.
     began: bool = False
-    outcome: Outcome = Outcome.SUCCEEDED
-    delay: float = 0.0
-    spend: bool = False
+    #: Seconds that its run may take, and each step that follows it; 0 is no limit.
+    limit: float = 0.0
+    #: The lease turned out lost when the job was to be settled.
+    lost: bool = False
+    #: Holds one decision; two threads may come to one, and the first counts.
+    _decisions: dict[str, Decision] = field(init=False, factory=dict)
+
+    def decide(self, decision: Decision) -> bool:
+        """Make `decision` the one that counts; False if there was one already."""
+        return self._decisions.setdefault("first", decision) is decision
+
+    @property
+    def decision(self) -> Decision:
+        """What was decided; until then, that all is well."""
+        return self._decisions.get("first", DONE)
+
+    @property
+    def asked(self) -> object:
+        """Whose methods say what is asked during the run; None where there is nobody yet."""
+        return self.instance if self.job is None else self.job
+
+    @property
+    def decided(self) -> bool:
+        """Whether it is decided what becomes of the job."""
+        return bool(self._decisions)
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the run ended."""
+        return Outcome.LOST if self.lost else self.decision.outcome
+
+    @property
+    def error(self) -> BaseException | None:
+        """What went wrong; None where nothing did."""
+        return self.decision.error if self._decisions else self.raised
+
+    @property
+    def delay(self) -> float:
+        """Seconds until a released job is due."""
+        return self.decision.delay
+
+    @property
+    def charge(self) -> Charge:
+        """What the run counts as."""
+        return self.decision.charge
+
+    @property
+    def parked(self) -> str:
+        """Why a released job cannot run yet; empty where it can."""
+        return self.decision.parked
+
+    @property
+    def shown(self) -> str:
+        """What logs call the listener; empty if the job cannot be read."""
+        return self.attempt.name if self.entry is None else self.entry.options.shown
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -101,6 +159,54 @@ class Execution:
         }
 
 
+class Settler(Protocol):
+    """
+    Tells a store what was decided about a claimed job.
+
+    `release` and `bury` return once the store has it; `ack` may gather several first. Each may be
+    called again when the store was away.
+    """
+
+    def ack(self, execution: Execution) -> None:
+        """Remove the job: it is done."""
+        ...
+
+    def release(self, execution: Execution) -> None:
+        """Give the job back; `LeaseLost` if somebody else has it."""
+        ...
+
+    def bury(self, execution: Execution) -> None:
+        """Move the job to the failed ones; `LeaseLost` if somebody else has it."""
+        ...
+
+
+class PortSettler:
+    """Tells the store at once, and waits for it."""
+
+    def ack(self, execution: Execution) -> None:
+        """Remove the job; `LeaseLost` if somebody else has it."""
+        port, claim = _stored(execution)
+        port.ack(claim)
+
+    def release(self, execution: Execution) -> None:
+        """Give the job back; `LeaseLost` if somebody else has it."""
+        port, claim = _stored(execution)
+        decision = execution.decision
+        port.release(claim, delay=decision.delay, charge=decision.charge, parked=decision.parked)
+
+    def bury(self, execution: Execution) -> None:
+        """Move the job to the failed ones; `LeaseLost` if somebody else has it."""
+        port, claim = _stored(execution)
+        decision = execution.decision
+        port.bury(claim, error=error_text(decision.error), charge=decision.charge)
+
+
+def _stored(execution: Execution) -> tuple[Port, Claim]:
+    assert execution.port is not None  # only claimed jobs are settled
+    assert execution.claim is not None
+    return execution.port, execution.claim
+
+
 def error_text(error: BaseException | None) -> str:
     """
     Return an error as text: type, message and traceback, without the values of variables.
@@ -110,48 +216,90 @@ def error_text(error: BaseException | None) -> str:
     if error is None:
         return ""
     try:
-        text = "".join(traceback.format_exception(error))
-    except Exception:  # noqa: BLE001 -- an exception whose own methods raise
-        text = f"{type(error).__module__}.{type(error).__qualname__} (it cannot be shown)"
-    if len(text) <= ERROR_TEXT_LIMIT:
-        return text
+        # Line by line, so that a message of megabytes is held once and not joined with the rest.
+        return _ends(traceback.TracebackException.from_exception(error).format())
+    except BaseException:  # noqa: BLE001 -- an exception whose own methods raise anything
+        return f"{class_name(type(error))} (it cannot be shown)"
+
+
+_CUT: Final = "\n... (cut)\n"
+
+
+def _ends(pieces: Iterable[str]) -> str:
+    """Return a text, without its middle where it is too long."""
     # The last lines name the error and the place; the first ones the way there.
-    half = ERROR_TEXT_LIMIT // 2 - 16
-    return f"{text[:half]}\n... (cut)\n{text[-half:]}"
+    half = (ERROR_TEXT_LIMIT - len(_CUT)) // 2
+    head = tail = ""
+    length = 0
+    for piece in pieces:
+        length += len(piece)
+        head += piece[: half - len(head)]
+        tail = (tail + piece[-half:])[-half:]
+    if length > 2 * half:
+        return head + _CUT + tail
+    return head + tail[len(tail) - (length - len(head)) :]
 
 
-def caught(walk: Walk, execution: Execution) -> Generator[Effect, Any, BaseException | None]:
-    """Walk to the end, and return what was raised on the way: whatever it is, it is the job's."""
+def caught(walk: Walk) -> Generator[Effect, Any, BaseException | None]:
+    """Walk to the end, and return what was raised on the way, whatever it is."""
+    step: Callable[[], Effect] = partial(next, walk)
+    while True:
+        try:
+            effect = step()
+        except StopIteration:
+            return None
+        except BaseException as error:  # noqa: BLE001 -- decided about, or logged
+            return error
+        try:
+            if isinstance(effect, Blocking):
+                outcome = yield effect
+            else:
+                outcome, leaving = yield _kept(effect)
+                if leaving is not None:
+                    step = partial(walk.throw, leaving)
+                    continue
+        except GeneratorExit:
+            # Whoever waited for this walk has dropped it: nothing may be waited for.
+            walk.close()
+            raise
+        except BaseException as error:  # noqa: BLE001 -- the walk decides
+            if inspect.iscoroutine(effect) and inspect.getcoroutinestate(effect) == "CORO_CREATED":
+                effect.close()  # nothing could wait for it, and nothing will
+            step = partial(walk.throw, error)
+        else:
+            step = partial(walk.send, outcome)
+
+
+async def _kept(work: Awaitable[Any]) -> tuple[Any, GeneratorExit | None]:
+    """Return the answer of `work`, or its GeneratorExit: thrown into walks, it would end them all."""
     try:
-        yield from walk
-    except GeneratorExit as error:
-        if execution.claim is None:
-            raise  # the dispatch that runs it here was dropped: nothing may be waited for
-        return error
-    except BaseException as error:  # noqa: BLE001 -- decided about, or logged
-        return error
-    return None
+        return await work, None
+    except GeneratorExit as leaving:
+        return None, leaving
 
 
-async def kept(work: Awaitable[Any]) -> GeneratorExit | None:
-    """Return the GeneratorExit that a listener raises: thrown into our walk, it would end that."""
-    try:
-        await work
-    except GeneratorExit as left:
-        return left
-    return None
+_TRACEBACK: Final = BaseException.__dict__["__traceback__"].__get__
 
 
 def warn_of_late_error(execution: Execution) -> None:
     """Log what a listener raised although it had settled its job: nobody else will tell of it."""
-    import logging
+    error = execution.raised
+    if execution.attempt.settled is not None and error is not None and error is not execution.error:
+        import logging
 
-    settled, error = execution.attempt.settled, execution.error
-    own = settled.error if isinstance(settled, FailedByHand) else None
-    if settled is not None and error is not None and error is not own:
         logging.getLogger("eventbus.queue").warning(
             "job %s settled itself, and raised afterwards",
             short(execution.envelope.id),
-            exc_info=error,
+            # Not the error alone: `logging` would ask it for its traceback, and it may not answer.
+            exc_info=(type(error), error, _TRACEBACK(error)),
             extra={"job": execution.facts},
         )
+
+
+def warn_of_overrun(execution: Execution, overrun: BaseException) -> None:
+    """Log that a step which follows a run was ended; nothing else comes of it."""
+    import logging
+
+    logging.getLogger("eventbus.queue").warning(
+        "the run goes on: %s", short(str(overrun)), extra={"job": execution.facts}
+    )

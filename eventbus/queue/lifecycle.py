@@ -2,7 +2,7 @@
 What happens to jobs and workers, as events on the bus.
 
 Listeners of these run inside the worker; what they raise is logged and changes nothing. They cannot
-be queued: a job about each job would never end.
+be queued: a job about each job would never end. `docs/explain/job-life.md` has their order.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ __all__ = [
     "JobProcessing",
     "JobReleased",
     "Outcome",
+    "WorkerIdle",
+    "WorkerLooping",
     "WorkerStarting",
     "WorkerStopping",
 ]
@@ -60,7 +62,12 @@ class JobProcessing(_JobEvent):
 
 @frozen(kw_only=True)
 class JobProcessed(_JobEvent):
-    """A job's listener returned; `outcome` says what came of it."""
+    """
+    A job's listener returned; `outcome` says what came of it.
+
+    Its removal from the store may follow a moment later, with that of others. A lease that turns out
+    lost only then is a warning in the log.
+    """
 
     outcome: Outcome
 
@@ -81,7 +88,7 @@ class JobReleased(_JobEvent):
 
 @frozen(kw_only=True)
 class JobFailed(_JobEvent):
-    """A job ended among the failed jobs."""
+    """A job ended among the failed jobs: it is recorded there, and `failed()` has not run yet."""
 
     error: BaseException
 
@@ -94,20 +101,34 @@ class JobAttempted(_JobEvent):
 
 
 @frozen(kw_only=True)
-class WorkerStarting:
-    """A worker begins to claim."""
-
+class _WorkerEvent:
+    #: The worker's name; empty if it has none.
+    name: str = ""
     connection: str
+    #: Its queues, in the order in which it looks at them.
     queues: tuple[str, ...]
 
 
 @frozen(kw_only=True)
-class WorkerStopping:
+class WorkerStarting(_WorkerEvent):
+    """A worker begins to claim."""
+
+
+@frozen(kw_only=True)
+class WorkerLooping(_WorkerEvent):
+    """A worker is about to look for jobs; a listener that answers `False` keeps it from it."""
+
+
+@frozen(kw_only=True)
+class WorkerIdle(_WorkerEvent):
+    """A worker has found nothing to do, and is about to wait."""
+
+
+@frozen(kw_only=True)
+class WorkerStopping(_WorkerEvent):
     """A worker has claimed its last job."""
 
-    connection: str
-    queues: tuple[str, ...]
-    #: Why: "signal" (or `Worker.stop`), "empty", "once" or "error".
+    #: Why: "signal", "memory", "restart", "once", "empty", "max_time", "max_jobs" or "error".
     reason: str
     #: How many jobs it ran.
     processed: int
@@ -115,4 +136,4 @@ class WorkerStopping:
 
 
 #: What no listener can be queued for.
-LIFECYCLE: Final = (_JobEvent, WorkerStarting, WorkerStopping)
+LIFECYCLE: Final = (_JobEvent, _WorkerEvent)

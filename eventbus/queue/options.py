@@ -1,4 +1,4 @@
-"""How a queued listener is to be stored and run: read once from its class or `@listens`, validated."""
+"""How a queued listener, or a job, is to be stored and run: read once from its class, validated."""
 
 from __future__ import annotations
 
@@ -8,26 +8,37 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from attrs import fields, frozen
 
-from eventbus.defaults import DURATION_LIMIT
+from eventbus.dispatch.hints import is_async
 from eventbus.dispatch.listeners import Listener
+from eventbus.dispatch.notes import LOGGER, debugging
 from eventbus.errors import InvalidOption, ListenError, UnknownOption
-from eventbus.queue.envelope import valid_name
+from eventbus.queue import checks
+from eventbus.queue.checks import whole_tries
+from eventbus.queue.envelope import seconds
+from eventbus.queue.retry import backoff_of
 
 __all__ = [
+    "HOOKS",
+    "KNOWN",
+    "RULED",
     "Method",
     "QueueOptions",
     "ShouldQueue",
     "backoff_of",
+    "checked",
+    "note_answer",
     "read_options",
     "seconds",
     "whole_tries",
 ]
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     #: A number of seconds, or a `timedelta`.
     Duration = float | timedelta
+    #: What is worked out for each event, or for each failure.
+    Rule = Callable[..., Any]
 
 
 class ShouldQueue:
@@ -41,6 +52,10 @@ class ShouldQueue:
     - `via_queue(event) -> str`, `via_connection(event) -> str`, `with_delay(event) -> float`: win
       over the attributes.
     - `failed(event, error)`: called on a fresh instance once the job has failed for good.
+    - `interrupted(signum)`: called on the running instance when its worker is told to stop.
+
+    `tries`, `timeout` and `retry_until` may be methods of the event as well, and `backoff` one of
+    the attempt's number and the error.
 
     Example:
         >>> class SendReceipt(ShouldQueue):
@@ -51,99 +66,112 @@ class ShouldQueue:
         ...     def handle(self, event: KeyError) -> None: ...
     """
 
+    # Those that a method may say are no ClassVar: checkers let no method stand for one.
+
     #: The connection that stores it; default: the bus's.
     connection: ClassVar[str | None] = None
     #: The queue it lies in; default: the connection's.
     queue: ClassVar[str | None] = None
     #: Seconds, or a `timedelta`, before it may run.
     delay: ClassVar[Duration | None] = None
-    #: How often it is tried; 0 is no limit. Default: the worker's `--tries`.
-    tries: ClassVar[Any] = None
+    #: How often it is tried; 0 is no limit. Default: the worker's `--tries`; none with `retry_until`.
+    tries: int | Rule | None = None
     #: Seconds before each further try: a number, one for each attempt, or `(attempt, error)`.
-    backoff: ClassVar[Any] = None
-    #: Seconds that one try may take; 0 is no limit. Default: the worker's `--timeout`.
-    timeout: ClassVar[Any] = None
+    backoff: Duration | Sequence[Duration] | Rule | None = None
+    #: Seconds that one try may take, from what is built for it to the commit; 0 is no limit. Default: the
+    #: worker's `--timeout`.
+    timeout: Duration | Rule | None = None
+    #: Until when it is tried: seconds from its dispatch, or an aware `datetime`. Default: no end.
+    retry_until: Duration | datetime | Rule | None = None
+    #: How often it may raise; default: as often as it is tried.
+    max_exceptions: ClassVar[int | None] = None
+    #: How often it may be given back without spending a try; default: no limit.
+    max_releases: ClassVar[int | None] = None
+    #: Whether a try that takes too long is the last.
+    fail_on_timeout: ClassVar[bool | None] = None
+    #: Errors after which it is not tried again.
+    no_retry: ClassVar[type[BaseException] | Sequence[type[BaseException]]] = ()
+    #: Whether a job is done, and not failed, when `MissingRecord` is raised.
+    discard_on_missing: ClassVar[bool | None] = None
     #: Its name in stored jobs; default: "module:QualName".
     name: ClassVar[str | None] = None
+    #: What logs and lists call it; default: its name.
+    display_name: ClassVar[str | None] = None
     #: Former names, under which stored jobs are still understood.
     aliases: ClassVar[Sequence[str]] = ()
 
 
 @frozen
 class Method:
-    """An instance method that says `tries`, `backoff` or `timeout`: asked once there is a listener."""
+    """An instance method that says an option: asked once there is a listener."""
 
     name: str
-
-
-#: What an option with a rule may be.
-Rule = Callable[..., Any] | Method
 
 
 @frozen(kw_only=True)
 class QueueOptions:
-    """The options of one queued listener. None means that it does not say."""
+    """The options of one queued listener or kind of job. None means that it does not say."""
 
     name: str
     aliases: tuple[str, ...] = ()
+    display_name: str | None = None
     connection: str | None = None
     queue: str | None = None
     delay: float | None = None
-    tries: int | Rule | None = None
-    backoff: float | tuple[float, ...] | Rule | None = None
-    timeout: float | Rule | None = None
+    tries: int | Callable[..., Any] | Method | None = None
+    backoff: float | tuple[float, ...] | Callable[..., Any] | Method | None = None
+    timeout: float | Callable[..., Any] | Method | None = None
+    retry_until: float | datetime | Callable[..., Any] | Method | None = None
+    max_exceptions: int | None = None
+    max_releases: int | None = None
+    fail_on_timeout: bool | None = None
+    no_retry: tuple[type[BaseException], ...] = ()
+    discard_on_missing: bool | None = None
     should_queue: Callable[..., Any] | str | None = None
     via_queue: Callable[..., Any] | str | None = None
     via_connection: Callable[..., Any] | str | None = None
     with_delay: Callable[..., Any] | str | None = None
     failed: Callable[..., Any] | str | None = None
+    interrupted: Callable[..., Any] | str | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether a hook says, for each event, if and where a job is stored."""
+        hooks = (self.should_queue, self.via_queue, self.via_connection, self.with_delay)
+        return any(hook is not None for hook in hooks)
+
+    @property
+    def shown(self) -> str:
+        """What logs call it."""
+        return self.display_name or self.name
 
 
 #: Hooks, as `QueueOptions` holds them: something to call, or the name of an instance method.
-_HOOKS: Final = ("should_queue", "via_queue", "via_connection", "with_delay", "failed")
-_KNOWN: Final = tuple(one.name for one in fields(QueueOptions))
-
-
-def seconds(value: Any, *, option: str, where: str = "") -> float:
-    """
-    Return a duration in seconds.
-
-    Raises:
-        InvalidOption: It is neither a number from 0 to `DURATION_LIMIT` nor such a `timedelta`.
-    """
-    # A timedelta, without importing datetime for those who give numbers.
-    total = getattr(value, "total_seconds", None)
-    plain: Any = total() if callable(total) else value
-    # What no store can keep is refused here, where it was said, not when it is to be stored.
-    number = isinstance(plain, int | float) and not isinstance(plain, bool)
-    if number and 0 <= plain <= DURATION_LIMIT:
-        return float(plain)
-    raise InvalidOption(
-        option=option,
-        value=value,
-        expected=f"0 to {DURATION_LIMIT:.0f} seconds, or a timedelta of as much",
-        where=where,
-    )
-
-
-def whole_tries(value: Any, *, where: str = "") -> int:
-    """Return a number of tries, 0 for no limit; `InvalidOption` if it is none."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    raise InvalidOption(
-        option="tries", value=value, expected="a whole number >= 0; 0 is no limit", where=where
-    )
-
-
-def backoff_of(value: Any, *, where: str = "") -> float | tuple[float, ...]:
-    """Return a backoff in seconds: one, or one for each attempt."""
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        if not value:
-            raise InvalidOption(
-                option="backoff", value=value, expected="at least one delay", where=where
-            )
-        return tuple(seconds(one, option="backoff", where=where) for one in value)
-    return seconds(value, option="backoff", where=where)
+HOOKS: Final = (
+    "should_queue", "via_queue", "via_connection", "with_delay", "failed", "interrupted",
+)  # fmt: skip
+#: Options that a rule may say, and how a value of each is read.
+RULED: Final[Mapping[str, Callable[..., Any]]] = {
+    "tries": whole_tries,
+    "backoff": backoff_of,
+    "timeout": lambda value, where: seconds(value, option="timeout", where=where),
+    "retry_until": checks.deadline_of,
+}
+#: The others but the name, and how a value of each is read.
+_PLAIN: Final[Mapping[str, Callable[..., Any]]] = {
+    "aliases": checks.names,
+    "display_name": checks.name,
+    "connection": checks.place,
+    "queue": checks.place,
+    "delay": seconds,
+    "max_exceptions": lambda value, **about: checks.whole_number(value, least=1, **about),
+    "max_releases": lambda value, **about: checks.whole_number(value, least=0, **about),
+    "fail_on_timeout": checks.choice,
+    "no_retry": checks.error_classes,
+    "discard_on_missing": checks.choice,
+}
+#: The names of all options.
+KNOWN: Final = tuple(one.name for one in fields(QueueOptions))
 
 
 def read_options(listener: Listener) -> QueueOptions | None:
@@ -156,30 +184,54 @@ def read_options(listener: Listener) -> QueueOptions | None:
     Raises:
         UnknownOption: `@listens` has an option that does not exist.
         InvalidOption: An option has a value that cannot be.
-        ListenError: It has queue options and no queue, cannot be named in a store, or listens to
-            what happens to jobs.
+        ListenError: It has queue options and no queue, cannot be named in a store, has an attribute
+            that is an option but for its spelling, or listens to what happens to jobs.
     """
-    given, where = listener.options, listener.name
     if not _is_queued(listener):
         return None
-    found = {option: _found(listener, option, given) for option in _KNOWN}
+    found = checked(listener.target.owner, listener.options, where=listener.name)
+    found["name"] = _stored_name(listener, found["name"])
+    return QueueOptions(**found)
+
+
+def checked(owner: type | None, given: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    """
+    Return the options that a class says, or that are given, each of them checked but the name.
+
+    Args:
+        owner: The class whose attributes and methods say them; None if there is none.
+        given: Those that were said otherwise; they win.
+        where: Whose they are, for the error.
+
+    Raises:
+        InvalidOption: One has a value that cannot be.
+    """
+    found = {option: _found(owner, option, given, where) for option in KNOWN}
     if found["queue"] is True:
         found["queue"] = None
-    return QueueOptions(
-        name=_stored_name(listener, found["name"]),
-        aliases=_aliases(found["aliases"], where),
-        connection=_optional(found["connection"], "connection", where),
-        queue=_optional(found["queue"], "queue", where),
-        delay=None
-        if found["delay"] is None
-        else seconds(found["delay"], option="delay", where=where),
-        tries=_value_or_rule(found["tries"], lambda one: whole_tries(one, where=where)),
-        backoff=_value_or_rule(found["backoff"], lambda one: backoff_of(one, where=where)),
-        timeout=_value_or_rule(
-            found["timeout"], lambda one: seconds(one, option="timeout", where=where)
-        ),
-        **{hook: found[hook] for hook in _HOOKS},
-    )
+    for option, read in _PLAIN.items():
+        if found[option] is not None:
+            found[option] = read(found[option], option=option, where=where)
+    for option, read in RULED.items():
+        value = found[option]
+        if value is not None and not (callable(value) or isinstance(value, Method)):
+            found[option] = read(value, where=where)
+    for option in ("aliases", "no_retry"):
+        found[option] = found[option] or ()
+    return found
+
+
+def note_answer(listener: Listener) -> None:
+    """Tell who debugs that what a queued listener is declared to return goes nowhere."""
+    returns = getattr(listener.target.function, "__annotations__", {}).get("return")
+    if returns not in (None, "None") and debugging():
+        import logging
+
+        logging.getLogger(LOGGER).debug(
+            "%s is declared to return %s; a queued listener gives no answer and stops nobody",
+            listener.name,
+            returns,
+        )
 
 
 def _is_queued(listener: Listener) -> bool:
@@ -199,14 +251,16 @@ def _is_queued(listener: Listener) -> bool:
     if not given and not marked:
         return False
     for option in given:
-        if option not in _KNOWN:
-            raise UnknownOption(option=option, known=_KNOWN, where=where)
+        if option not in KNOWN:
+            raise UnknownOption(option=option, known=KNOWN, where=where)
     if not marked and given.get("queue") is None:
         raise ListenError(
             listener=where,
             reason=f"{', '.join(given)} is for queued listeners, and this one is not queued",
             remedy='Add queue=True, or queue="emails"',
         )
+    if owner is not None and marked:
+        _check_spelling(owner, where)
     # Imported by those only who queue something.
     from eventbus.queue.lifecycle import LIFECYCLE
 
@@ -219,60 +273,63 @@ def _is_queued(listener: Listener) -> bool:
     return True
 
 
-def _found(listener: Listener, option: str, given: Mapping[str, Any]) -> Any:
+def _check_spelling(owner: type, where: str) -> None:
+    """
+    Refuse an attribute that only an underscore or a capital keeps from being an option.
+
+    No looser likeness: `names`, `retries`, `connections` and TIMEOUT may well be a listener's own.
+    """
+    own = {name for cls in owner.__mro__ if cls is not ShouldQueue for name in vars(cls)}
+    for attribute in own:
+        if attribute[0].islower() and attribute not in KNOWN:
+            meant = _SPELT.get(attribute.replace("_", "").lower())
+            # Who gives the option as well knows its name.
+            if meant is not None and meant not in own:
+                raise ListenError(
+                    listener=where,
+                    reason=f"its attribute {attribute!r} is no option; {meant!r} is one",
+                    remedy=f"Rename it; if it is none, write _{attribute}",
+                )
+
+
+#: Options by their letters alone.
+_SPELT: Final[Mapping[str, str]] = {one.replace("_", ""): one for one in KNOWN}
+
+
+def _found(owner: type | None, option: str, given: Mapping[str, Any], where: str) -> Any:
     if option in given:
-        return _checked_hook(option, given[option], listener.name)
-    owner = listener.target.owner
+        return _checked_hook(option, given[option], where)
     if owner is None:
         return None
     static = inspect.getattr_static(owner, option, None)
     # An instance method needs an instance: its name stands for it until there is one.
-    if option in _HOOKS and inspect.isfunction(static):
+    if option in HOOKS and inspect.isfunction(static):
+        _checked_hook(option, static, where)
         return option
-    if option in ("tries", "backoff", "timeout") and inspect.isfunction(static):
+    if option in RULED and inspect.isfunction(static):
         return Method(option)
-    return None if static is None else _checked_hook(option, getattr(owner, option), listener.name)
+    return None if static is None else _checked_hook(option, getattr(owner, option), where)
 
 
 def _checked_hook(option: str, value: Any, where: str) -> Any:
-    if option in _HOOKS and value is not None and not callable(value):
+    if option not in HOOKS or value is None:
+        return value
+    if not callable(value):
         raise InvalidOption(option=option, value=value, expected="callable", where=where)
-    return value
-
-
-def _aliases(value: Any, where: str) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if isinstance(value, str) or not isinstance(value, Sequence):
+    if option == "interrupted" and is_async(value):
         raise InvalidOption(
-            option="aliases", value=value, expected='names, such as ("shop:Old",)', where=where
+            option=option,
+            value=value,
+            expected="a plain function, not an async one: a signal waits for nobody",
+            where=where,
         )
-    return tuple(_checked_name(one, "aliases", where) for one in value)
-
-
-def _checked_name(value: Any, option: str, where: str) -> str:
-    if isinstance(value, str) and value.isprintable() and 0 < len(value) <= _LONGEST:
-        return str(value)
-    raise InvalidOption(
-        option=option,
-        value=value,
-        expected=f"1 to {_LONGEST} printable characters",
-        where=where,
-    )
-
-
-def _optional(value: Any, option: str, where: str) -> str | None:
-    return None if value is None else valid_name(value, option=option, where=where)
-
-
-def _value_or_rule(value: Any, read: Callable[[Any], Any]) -> Any:
-    return value if value is None or callable(value) or isinstance(value, Method) else read(value)
+    return value
 
 
 def _stored_name(listener: Listener, declared: Any) -> str:
     method = listener.target.method
     if declared is not None:
-        declared = _checked_name(declared, "name", listener.name)
+        declared = checks.name(declared, option="name", where=listener.name)
         # One class, several handlers: `handle` has the class's name, the others their own behind it.
         return declared if method in ("", "handle", "__call__") else f"{declared}.{method}"
     name = listener.target.name
@@ -283,9 +340,6 @@ def _stored_name(listener: Listener, declared: Any) -> str:
             )
     return name
 
-
-#: Characters of a stored name: what an event may declare, too.
-_LONGEST: Final = 200
 
 _UNNAMED: Final = (
     ("<locals>", 'Move it to its module, or name it: @listens(..., queue=True, name="send-mail")'),

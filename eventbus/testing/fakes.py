@@ -17,6 +17,7 @@ from eventbus.dispatch.waiting import Walk, adrive, drive
 from eventbus.queue.enqueue import Enqueued
 from eventbus.queue.envelope import Envelope
 from eventbus.queue.execution import Execution
+from eventbus.queue.jobs import Job
 from eventbus.queue.lifecycle import Outcome
 from eventbus.testing.clock import ManualClock
 from eventbus.testing.recorded import (
@@ -27,6 +28,7 @@ from eventbus.testing.recorded import (
     expect,
     fail,
     fitting,
+    is_raw,
     listed,
 )
 
@@ -44,10 +46,10 @@ _RUNS: Final = 10_000
 
 class FakeEvents(RecordedJobs):
     """
-    Records events in place of calling their listeners.
+    Records events in place of calling their listeners, and jobs in place of storing them.
 
-    What queued listeners would have stored is encoded, decoded and recorded as well, so an event
-    that cannot be stored fails the test that dispatches it.
+    What would have been stored is encoded, decoded and recorded as well, so an event or a job that
+    cannot be stored fails the test that dispatches or enqueues it.
     """
 
     def __init__(self, bus: EventBus, only: Sequence[Filter], except_: Sequence[Filter]) -> None:
@@ -68,6 +70,12 @@ class FakeEvents(RecordedJobs):
             return None
         self.events.append(Dispatched(name, event, payload))
         return self._record
+
+    def take_job(self, job: Job) -> Keep | None:
+        """Return where the envelope of a job goes; None to let it through."""
+        if self._only and not _is_of_class(self._only, job):
+            return None
+        return None if _is_of_class(self._except, job) else self._record
 
     def _record(self, taken: list[Enqueued]) -> None:
         self.jobs += [self._opened(one.connection, one.envelope) for one in taken]
@@ -173,7 +181,7 @@ class FakeQueue(RecordedJobs):
     def __init__(self, bus: EventBus) -> None:
         super().__init__(bus)
         #: What judges delays; `clock.advance(60)` makes a minute pass.
-        self.clock = ManualClock()
+        self.clock = ManualClock(bus.connections.now())
         self._ports: dict[str, Port] = {}
         self._by_id: dict[str, QueuedJob] = {}
         #: Connections and their queues, in the order in which they were first used.
@@ -197,6 +205,8 @@ class FakeQueue(RecordedJobs):
 
     def _record(self, connection: str, envelopes: Sequence[Envelope]) -> None:
         for envelope in envelopes:
+            if is_raw(envelope):
+                continue  # of no listener: the handle itself shows it
             job = self._opened(connection, envelope)
             self._by_id[job.id] = job
             self._lines[connection, job.queue] = None
@@ -246,13 +256,14 @@ class FakeQueue(RecordedJobs):
                 if delayed and self._advanced():
                     continue
                 return ran
-            execution: Execution = yield from executor.run(*claimed)
+            execution: Execution = yield from executor.run(executor.begin(*claimed))
             job = self._by_id[execution.envelope.id]
             ran.append(job)
             error = execution.error
             if raise_failed and execution.outcome is Outcome.FAILED and error is not None:
                 with suppress(Exception):  # a frozen one takes no note
-                    error.add_note(f"the queued listener failed in try {_try(execution)}: {job}")
+                    what = "job" if job.kind == "job" else "queued listener"
+                    error.add_note(f"the {what} failed in try {_try(execution)}: {job}")
                 raise error
             if len(ran) >= limit and (self._claimed() or (delayed and self._advanced())):
                 fail(
@@ -267,6 +278,13 @@ class FakeQueue(RecordedJobs):
         for connection, queue in list(self._lines):
             port = self._ports[connection]
             for claim in port.claim([queue]):
+                if claim.envelope.id not in self._by_id:
+                    fail(
+                        f"expected only jobs of listeners in {queue!r}, but one is raw: give those a"
+                        " queue of their own, and claim them with `bus.queue(...)`.",
+                        "queued",
+                        self.jobs,
+                    )
                 return claim, port
         return None
 
@@ -286,12 +304,12 @@ def fake_events(
     except_: Filter | Sequence[Filter] = (),
 ) -> Generator[FakeEvents]:
     """
-    Record events in this block; their listeners do not run, on the whole bus.
+    Record events, and jobs that are enqueued, in this block; none of them runs, on the whole bus.
 
     Args:
         bus: Whose events.
         only: Classes, names, patterns, and functions that are asked with the event object or the
-            name: what to fake. The others go through. Default: all.
+            name: what to fake, classes of jobs among them. The others go through. Default: all.
         except_: The same: what goes through.
 
     Example:
@@ -303,7 +321,7 @@ def fake_events(
         [(17,)]
     """
     fake = FakeEvents(bus, _filters(only), _filters(except_))
-    with bus.faking(fake.take):
+    with bus.faking(fake.take), bus.faking_jobs(fake.take_job):
         yield fake
 
 
@@ -318,7 +336,7 @@ def fake_queue(bus: EventBus) -> Generator[FakeQueue]:
         ...     queue.assert_nothing_queued()
     """
     fake = FakeQueue(bus)
-    with bus.connections.standing_in(fake.port):
+    with bus.connections.standing_in(fake.port, fake.clock):
         yield fake
 
 
@@ -338,9 +356,14 @@ def _is_one_of(filters: Sequence[Filter], event: Any, name: str) -> bool:
     )
 
 
+def _is_of_class(filters: Sequence[Filter], job: Job) -> bool:
+    # Names are those of events, and functions are asked about events.
+    return any(isinstance(one, type) and isinstance(job, one) for one in filters)
+
+
 def _event_called(event: Wanted) -> str:
     return event_name(event) if isinstance(event, type) else repr(event)
 
 
 def _try(execution: Execution) -> str:
-    return f"{execution.attempt.number} of {execution.tries or 'any number'}"
+    return f"{execution.attempt.number} of {execution.attempt.tries or 'any number'}"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from attrs import field, frozen
 
 from eventbus.bus import EventBus
 from eventbus.dispatch.targets import Target, describe, target_of
-from eventbus.queue.codec.document import read
+from eventbus.queue.codec.document import RAW, read
 from eventbus.queue.envelope import Envelope
+from eventbus.queue.jobs import Job
 
 __all__ = [
     "Dispatched",
@@ -20,11 +21,13 @@ __all__ = [
     "expect",
     "fail",
     "fitting",
+    "is_raw",
     "listed",
 ]
 
 #: Tells whether a target, and the name it is stored under, are the listener that is asked for.
 Fits = Callable[[Target, str], bool]
+J = TypeVar("J", bound=Job)
 
 #: How many lines a failure shows of what was seen: enough to find a slip, not a screenful.
 _LINES: Final = 20
@@ -54,9 +57,11 @@ class Dispatched:
 class QueuedJob:
     """A job that was, or would have been, stored: its envelope was encoded and decoded."""
 
-    #: The stored name of the listener.
+    #: The stored name of the listener, or of the class of the job.
     name: str
-    #: The event, decoded; for a name with a payload, the name.
+    #: "listener", or "job" for what was enqueued.
+    kind: str = "listener"
+    #: The event, decoded; for a name with a payload, the name; for a job, the job itself.
     event: Any
     #: What a name was dispatched with; for an event object, the object alone.
     payload: tuple[Any, ...]
@@ -89,10 +94,11 @@ class RecordedJobs:
     def _opened(self, connection: str, envelope: Envelope) -> QueuedJob:
         document = read(envelope.body, envelope=envelope.id)
         catalogue = self._bus.enqueuer.catalogue
-        entry = catalogue.entry(document.name)
+        entry = catalogue.entry(document.name, document.kind)
         name, payload = catalogue.payload(document, entry)
         return QueuedJob(
             name=entry.options.name,
+            kind=document.kind,
             event=payload[0] if document.payload == "class" else name,
             payload=payload,
             connection=connection,
@@ -103,11 +109,81 @@ class RecordedJobs:
         )
 
     def queued(self, listener: Any, *, queue: str | None = None) -> list[QueuedJob]:
-        """Return the queued jobs of a listener: its class, function, `(Class, "method")` or name."""
-        fits = fitting(listener)
-        return [
-            one for one in self.jobs if fits(one.target, one.name) and queue in (None, one.queue)
+        """
+        Return the queued jobs of a listener: its class, function, `(Class, "method")` or name.
+
+        Of a `Job` it is its class; or a parent of it.
+        """
+        if isinstance(listener, type) and issubclass(listener, Job):
+            found = [one for one in self._enqueued() if isinstance(one.event, listener)]
+        else:
+            fits = fitting(listener)
+            found = [one for one in self.jobs if fits(one.target, one.name)]
+        return [one for one in found if queue in (None, one.queue)]
+
+    def _enqueued(self) -> list[QueuedJob]:
+        return [one for one in self.jobs if one.kind == "job"]
+
+    def enqueued(self, job: type[J], *, queue: str | None = None) -> list[J]:
+        """
+        Return the jobs of a class that were enqueued, decoded: equal to those that went in.
+
+        `queued` has the queue, the connection and the delay of each.
+        """
+        return [one.event for one in self.queued(job, queue=queue)]
+
+    def assert_enqueued(
+        self,
+        job: type[J] | J,
+        *,
+        queue: str | None = None,
+        where: Callable[[J], object] | None = None,
+        times: int | None = None,
+    ) -> None:
+        """
+        Assert that a job was enqueued: at least once, or exactly `times`.
+
+        Args:
+            job: A class; or a job, and one that is equal to it was enqueued.
+            queue: Only there.
+            where: Only jobs for which this is true.
+            times: How often exactly.
+
+        Raises:
+            AssertionError: It was not; says what was.
+        """
+        __tracebackhide__ = True
+        cls: type[J] = job if isinstance(job, type) else type(job)
+        found = [
+            one
+            for one in self.enqueued(cls, queue=queue)
+            if (job is cls or one == job) and (where is None or where(one))
         ]
+        place = "" if queue is None else f" in {queue!r}"
+        expect(
+            len(found),
+            times,
+            (describe(cls) if job is cls else repr(job)) + (", where it fits," if where else ""),
+            f"enqueued{place}",
+            listed("enqueued", self._enqueued()),
+        )
+
+    def assert_not_enqueued(
+        self,
+        job: type[J] | J,
+        *,
+        queue: str | None = None,
+        where: Callable[[J], object] | None = None,
+    ) -> None:
+        """Assert that a job was not enqueued."""
+        __tracebackhide__ = True
+        self.assert_enqueued(job, queue=queue, where=where, times=0)
+
+    def assert_nothing_enqueued(self) -> None:
+        """Assert that no job was enqueued, whatever listeners were queued."""
+        __tracebackhide__ = True
+        if found := self._enqueued():
+            fail("expected nothing to be enqueued.", "enqueued", found)
 
     def assert_queued(
         self,
@@ -163,7 +239,7 @@ class RecordedJobs:
         self.assert_queued(listener, queue=queue, where=where, times=0)
 
     def assert_queued_count(self, number: int) -> None:
-        """Assert how many jobs were queued, whatever their listeners."""
+        """Assert how many jobs were queued, whatever their listeners and classes."""
         __tracebackhide__ = True
         if len(self.jobs) != number:
             plural = "s" * (number != 1)
@@ -171,10 +247,15 @@ class RecordedJobs:
             fail(f"expected {number} job{plural} to be queued, but {count}.", "queued", self.jobs)
 
     def assert_nothing_queued(self) -> None:
-        """Assert that no listener was queued."""
+        """Assert that no listener was queued, and no job enqueued."""
         __tracebackhide__ = True
         if self.jobs:
             fail("expected nothing to be queued.", "queued", self.jobs)
+
+
+def is_raw(envelope: Envelope) -> bool:
+    """Tell whether an envelope holds a raw job, which has no listener."""
+    return read(envelope.body, envelope=envelope.id).kind == RAW
 
 
 def fitting(listener: Any, event: type | str | None = None) -> Fits:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from eventbus.defaults import GRACE, LEASE, SLEEP, TIMEOUT, TRIES
+from eventbus.defaults import BATCH_LIMIT, GRACE, LEASE, SLEEP, TIMEOUT, TRIES
 from eventbus.errors import ApplicationNotFound, BackendError, ConfigurationError, EventBusError
 from eventbus.locate import configured_application, find_bus
-from eventbus.worker.loop import ExitCode, Worker
+from eventbus.worker.exits import ExitCode
+from eventbus.worker.logs import configure
+from eventbus.worker.loop import Worker
 
 __all__ = ["main"]
 
@@ -28,49 +31,102 @@ class _Backoff(click.ParamType[tuple[float, ...]]):
             self.fail(f"expected seconds such as 5 or 1,5,30, got: {value!r}", param, ctx)
 
 
+class _Queues(click.ParamType["tuple[str, ...] | dict[str, int]"]):
+    """`emails,default`: strictly in this order; or `emails=3,default=1`: by weight."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...] | dict[str, int]:
+        parts = [one.strip().partition("=") for one in str(value).split(",")]
+        if not any(equals for _, equals, _ in parts):
+            return tuple(name for name, _, _ in parts)
+        try:
+            return {name: int(weight) for name, _, weight in parts}
+        except ValueError:
+            self.fail(
+                f"expected a weight for each queue, such as emails=3,default=1, got: {value!r}",
+                param,
+                ctx,
+            )
+
+
 _WHICH: Final = "which application? Write eventbus-worker shop.app:bus, or set EVENTBUS_APP"
+_SECONDS: Final = click.FloatRange(min=0)
+_SOME_SECONDS: Final = click.FloatRange(min=0, min_open=True)
 
 
 @click.command(context_settings={"auto_envvar_prefix": "EVENTBUS", "show_default": True})
 @click.argument("app", required=False, metavar="MODULE:BUS")
 @click.option("--connection", help="The connection to work on. Default: the bus's default.")
-@click.option("--queue", help="Queues, in the order in which they are looked at: emails,default.")
+@click.option("--queue", type=_Queues(), default=None,
+              help="Queues, in the order in which they are looked at: emails,default."
+              " With weights, drawn anew each time: emails=3,default=1.")  # fmt: skip
+@click.option("--name", help="What logs call this worker. Default: machine and process.")
 @click.option("--once", is_flag=True, help="Run one job, or none if none is due, then stop.")
 @click.option("--stop-when-empty", is_flag=True, help="Stop when nothing is due.")
+@click.option("--include-delayed", is_flag=True,
+              help="With --stop-when-empty: stop when nothing is delayed either.")  # fmt: skip
+@click.option("--max-jobs", type=click.IntRange(min=0), default=0,
+              help="Stop after so many jobs; 0 is no limit.")  # fmt: skip
+@click.option("--max-time", type=_SECONDS, default=0,
+              help="Stop after so many seconds; 0 is no limit.")  # fmt: skip
+@click.option("--memory", type=click.IntRange(min=0), default=0,
+              help="Stop when the process holds so many MiB; 0 is no limit.")  # fmt: skip
 @click.option("--tries", type=click.IntRange(min=0), default=TRIES,
               help="Tries for listeners that do not say; 0 is no limit.")  # fmt: skip
-@click.option("--timeout", type=click.FloatRange(min=0), default=TIMEOUT,
+@click.option("--timeout", type=_SECONDS, default=TIMEOUT,
               help="Seconds for listeners that do not say; 0 is no limit.")  # fmt: skip
 @click.option("--backoff", type=_Backoff(), default="0",
               help="Seconds before each further try, for listeners that do not say.")  # fmt: skip
-@click.option("--sleep", type=click.FloatRange(min=0, min_open=True), default=SLEEP,
-              help="Seconds between two looks at empty queues.")  # fmt: skip
-@click.option("--lease", type=click.FloatRange(min=0, min_open=True), default=LEASE,
+@click.option("--sleep", type=_SOME_SECONDS, default=SLEEP,
+              help="Seconds between two looks at empty queues, where nothing wakes the worker.")  # fmt: skip
+@click.option("--rest", type=_SECONDS, default=0, help="Seconds between two jobs.")
+@click.option("--lease", type=_SOME_SECONDS, default=LEASE,
               help="Seconds after which others take over what a dead worker left.")  # fmt: skip
-@click.option("--grace", type=click.FloatRange(min=0), default=GRACE,
+@click.option("--grace", type=_SECONDS, default=GRACE,
               help="Seconds that the running job has once the worker is to stop.")  # fmt: skip
+@click.option("--batch", type=click.IntRange(min=1), default=BATCH_LIMIT,
+              help="Most jobs claimed at once, fewer where they are slow; 1 is one by one.")  # fmt: skip
+@click.option("--health-file", type=click.Path(dir_okay=False, path_type=Path),
+              help="A file to keep current, for `eventbus health`.")  # fmt: skip
+@click.option("--log-format", type=click.Choice(["console", "json"]), default="console",
+              help="What lines on stderr look like.")  # fmt: skip
+@click.option("--json", is_flag=True, help="The same as --log-format json.")
 @click.option("-q", "--quiet", is_flag=True, help="Print warnings only.")
+@click.option("-v", "--verbose", is_flag=True, help="Print more of each job, and when it begins.")
 @click.version_option(package_name="eventbus")
-def command(app: str | None, queue: str | None, *, quiet: bool, **options: Any) -> None:
+def command(
+    app: str | None,
+    name: str | None,
+    queue: Any,
+    *,
+    log_format: Any,
+    json: bool,
+    quiet: bool,
+    verbose: bool,
+    **options: Any,
+) -> None:
     """
     Run the queued listeners of MODULE:BUS, such as shop.app:bus.
 
     Left out, MODULE:BUS is EVENTBUS_APP, or `app` of [tool.eventbus] in pyproject.toml. SIGTERM and
     Ctrl-C end the worker after the running job; a second one, at once.
     """
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.WARNING if quiet else logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
+    configure(
+        "json" if json else log_format,
+        logging.WARNING if quiet else logging.INFO,
+        verbose=verbose,
+        worker=name or "",
     )
+    if verbose:
+        logging.getLogger("eventbus.worker").setLevel(logging.DEBUG)
     try:
         named = app or configured_application()
         if named is None:
             raise click.UsageError(_WHICH)
         bus = find_bus(named)
-        queues = tuple(one.strip() for one in queue.split(",")) if queue else ()
         try:
-            worker = Worker(bus, queues=queues, **options)
+            worker = Worker(bus, queues=queue or (), name=name, **options)
         except ConfigurationError as error:
             raise click.UsageError(str(error)) from error
         code = worker.run()

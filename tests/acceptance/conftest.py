@@ -1,5 +1,6 @@
 """
-A shop in a folder of its own, and real `eventbus-worker` processes that run its jobs.
+A shop in a folder of its own, and real `eventbus-worker` processes that run its jobs. Its queue lies beside it,
+or where `SHOP_URL` says.
 
 What a test waits for are lines of a worker's output, its own log's and what listeners print, each
 with a deadline. A listener that is to wait for its test reads from a gate, a named pipe.
@@ -26,7 +27,9 @@ from attrs import frozen
 from eventbus import *
 
 def say(*words):
-    print(*words, flush=True)
+    # In one piece: the lease thread may log in between.
+    sys.stdout.write(" ".join(map(str, words)) + "\\n")
+    sys.stdout.flush()
 
 def pass_gate(number=1):
     """Wait until the test opens the gate."""
@@ -38,7 +41,8 @@ def wait_for_ever():
         select.select([], [], [], 0.1)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-bus = EventBus(connections={"default": f"sqlite:///{HERE}/queue.db"})
+URL = os.environ.get("SHOP_URL", f"sqlite:///{HERE}/queue.db")
+bus = EventBus(connections={"default": URL})
 
 @frozen
 class Ordered:
@@ -48,13 +52,16 @@ class Ordered:
 '''
 
 
-class WorkerProcess:
-    """An `eventbus-worker`, and what it has said so far."""
+#: Starts an `eventbus-worker`.
+WORKER = ("-c", "from eventbus.worker.command import main; main()")
 
-    def __init__(self, arguments, *, folder, environment):
-        command = [sys.executable, "-c", "from eventbus.worker.command import main; main()"]
+
+class WorkerProcess:
+    """An `eventbus-worker`, or a script of the shop's own, and what it has said so far."""
+
+    def __init__(self, arguments, *, folder, environment, program=WORKER):
         self.process = subprocess.Popen(
-            [*command, *arguments],
+            [sys.executable, *program, *arguments],
             cwd=folder,
             env=environment,
             stdout=subprocess.PIPE,
@@ -174,6 +181,14 @@ class Shop:
         )
         self.workers.append(worker)
         return worker
+
+    def run(self, *arguments):
+        """Start the shop's own module as a script."""
+        script = WorkerProcess(
+            arguments, folder=self.folder, environment=self.environment, program=("-m", "shop")
+        )
+        self.workers.append(script)
+        return script
 
     def work(self, *options, **more):
         """Let a worker do what is due; return it, ended."""

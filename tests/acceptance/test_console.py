@@ -139,7 +139,7 @@ def test_failed_jobs_are_looked_at_retried_and_forgotten(console, python, depot)
     first, second, third = [one["id"] for one in listed]
     assert {one["reason"] for one in listed} == {"ConnectionError: \x1b[31mno way to Łódź\u202e"}
 
-    shown = console("failed", first[:8]).stdout
+    shown = console("failed", first[-8:]).stdout
     assert r"ConnectionError: \x1b[31mno way to Łódź\u202e" in shown
     assert "Traceback (most recent call last):" in shown
     assert '"id": 0' in shown

@@ -67,7 +67,8 @@ import sys
 from shop import demo
 
 WORKER = (demo.program("eventbus-worker"), "deadly:bus", "--queue", ",".join(demo.QUEUES),
-          "--sleep", "0.05", "--lease", "1")
+          "--sleep", "0.05", "--lease", "1",
+          "--batch", "1")  # else the jobs that were done just before the kill would run again, too
 
 demo.clear()
 progress = demo.Progress()

@@ -12,10 +12,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.servers import server
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(
@@ -95,7 +97,7 @@ def as_shown(shown: str, printed: str) -> bool:
 
 
 def is_log(line: str) -> bool:
-    return re.match(r"\d{4}-\d\d-\d\d [\d:,]+ [A-Z]+ ", line) is not None
+    return re.match(r"\d{4}-\d\d-\d\dT[\d:]+Z [A-Z]+ ", line) is not None
 
 
 def test_who_reads_only_the_readme_runs_a_queued_listener(tmp_path: Path, type_: Type):
@@ -119,3 +121,19 @@ def test_who_follows_the_quickstart_sees_every_output_that_it_shows(tmp_path: Pa
         "python",
     ]
     assert (tmp_path / "eventbus.db").is_file()
+
+
+@pytest.fixture
+def redis_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Start a Redis server that keeps what it is told, and say where in `QUEUE_URL`."""
+    with server(tmp_path / "redis", persistence="always") as started:
+        monkeypatch.setenv("QUEUE_URL", started.url)
+        yield
+
+
+@pytest.mark.timeout(60)
+def test_who_moves_from_sqlite_to_redis_loses_no_job(tmp_path: Path, redis_url: None, type_: Type):
+    typed = follow(ROOT / "docs/howto/moving-to-redis.md", tmp_path, type_)
+
+    assert sum(line.startswith("eventbus-worker ") for line in typed) == 3
+    assert sum(line.startswith(">>>") for line in typed) == 2

@@ -116,7 +116,7 @@ def react(event: Ordered, attempt: Attempt):
     shop.dispatch()
 
     worker = shop.start("--tries", "3", "--backoff", "0.1,0.2")
-    worker.await_line(": failed")
+    worker.await_line("FAIL ")
 
     assert worker.stop() == 0
     assert [line for line in worker.lines if line.startswith("attempt")] == [
@@ -307,7 +307,7 @@ def test_an_unknown_listener_parks_without_spending_an_attempt(shop):
 
     worker = shop.work()
 
-    assert len(worker.said(": released")) == 2
+    assert len(worker.said(" is parked: ")) == 2
     assert 20 < shop.port.next_due(["default"]) <= 30
     assert shop.bus.failed.all() == []
     assert shop.port.size("default").delayed == 2

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from eventbus.backends.base import Claim, Sizes
+from eventbus.backends.base import Charge, Claim, Sizes
 from eventbus.backends.null import NullBackend
 from eventbus.errors import UnsupportedOption
 from eventbus.queue.envelope import Envelope
@@ -30,17 +30,33 @@ def test_what_is_pushed_is_never_seen_again(backend):
     assert backend.size("jobs") == Sizes()
     assert backend.next_due(["jobs"]) is None
     assert backend.clear("jobs") == 0
+    assert backend.cancel(["a"]) == []
+    assert backend.queues() == []
+    assert backend.peek(limit=10) == []
+    assert backend.find(["a"]) == []
 
 
 def test_every_claim_is_stale(backend):
     assert backend.extend([CLAIM], lease=60) == [CLAIM]
     assert backend.ack([CLAIM]) == [CLAIM]
-    assert backend.release([CLAIM], delay=0, spend=True) == [CLAIM]
-    assert backend.bury([CLAIM], error="boom", spend=True) == [CLAIM]
+    assert backend.release([CLAIM], delay=0, charge=Charge.ATTEMPT, parked="why") == [CLAIM]
+    assert backend.bury([CLAIM], error="boom", charge=Charge.ERROR) == [CLAIM]
+
+
+def test_nobody_can_be_told_anything(backend):
+    """A pause or restart that no worker would hear is refused."""
+    with pytest.raises(UnsupportedOption, match="flags"):
+        backend.flag("restart", "1")
+    assert backend.flags() == {}
+    assert backend.bell(["jobs"]) is None
 
 
 def test_failed_jobs_are_declared_unsupported(backend):
     assert not backend.capabilities.failed_jobs
-    for ask in (backend.failed, lambda: backend.revive(["a"]), lambda: backend.purge(["a"])):
+    for ask in (
+        lambda: backend.failed(limit=1),
+        lambda: backend.revive(["a"]),
+        lambda: backend.purge(["a"]),
+    ):
         with pytest.raises(UnsupportedOption):
             ask()

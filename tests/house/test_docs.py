@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 import shlex
 import tomllib
@@ -14,16 +15,21 @@ import click
 import pytest
 
 import eventbus
-from eventbus import EventBus, defaults
-from eventbus.backends.base import Capabilities
+from eventbus import Attempt, EventBus, defaults, event
+from eventbus.backends.base import Backend, Capabilities, Charge, Claim
+from eventbus.backends.port import Port
 from eventbus.backends.urls import open_backend
 from eventbus.console.command import command as console
+from eventbus.dispatch.waiting import drive
+from eventbus.errors import JobInterrupted, ListenerTimeout, MissingRecord
+from eventbus.queue.execution import Execution
+from eventbus.queue.lifecycle import LIFECYCLE, Outcome
 from eventbus.queue.options import QueueOptions, ShouldQueue
-from eventbus.worker import ExitCode
+from eventbus.testing import ManualClock
 from eventbus.worker.command import command as worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -96,14 +102,6 @@ def test_the_page_of_defaults_has_all_of_them_and_no_other():
     assert sorted(comments_of_defaults()) == defaults.__all__
 
 
-def test_the_page_of_the_worker_has_its_exit_codes():
-    rows = table("docs/howto/worker.md", "code")
-
-    assert [(int(code), coded(name)[0]) for code, name, _ in rows] == [
-        (code.value, code.name) for code in ExitCode
-    ]
-
-
 def test_the_page_of_the_worker_has_its_options_and_their_defaults():
     rows = table("docs/howto/worker.md", "option")
     documented = {
@@ -133,18 +131,18 @@ def test_the_page_of_queued_listeners_has_every_event_about_jobs():
     assert documented == {name for name in lifecycle.__all__ if name.startswith(("Job", "Worker"))}
 
 
-@pytest.mark.parametrize("scheme", ["sqlite", "memory", "null"])
+@pytest.mark.parametrize("scheme", ["SQLite", "Redis", "memory://", "null://"])
 def test_the_page_of_guarantees_claims_no_more_than_a_backend_declares(scheme: str, tmp_path: Path):
     rows = [
         row
         for row in table("docs/explain/guarantees.md", "store")
-        if any(one.startswith(f"{scheme}://") for one in coded(row[0]))
+        if row[0].strip("`").startswith(scheme)
     ]
-    url = f"sqlite:///{tmp_path}/eventbus.db" if scheme == "sqlite" else f"{scheme}://"
-    can: Capabilities = open_backend(url).backend.capabilities
+    urls = {"SQLite": f"sqlite:///{tmp_path}/eventbus.db", "Redis": "redis://localhost"}
+    can: Capabilities = open_backend(urls.get(scheme, scheme)).backend.capabilities
 
     assert rows
-    for _, _, killed, _, stale in rows:
+    for _, _, killed, _, _, _, stale in rows:
         assert can.durable or killed != "no loss"
         assert can.fenced or stale != "refused"
 
@@ -220,3 +218,174 @@ def test_a_command_exists(words: list[str]):
         chosen, part, rest = parsed.resolve_command(context, context._protected_args + context.args)
         assert part is not None
         part.make_context(chosen, rest, parent=context)
+
+
+# The life of a job.
+
+
+@event("house.ordered")
+@attrs.frozen
+class Ordered:
+    way: str
+
+
+class Living(ShouldQueue):
+    """Ends in the way that its event says."""
+
+    tries = 5
+    max_releases = 0
+    no_retry = PermissionError
+    fail_on_timeout = True
+
+    def handle(self, event: Ordered, attempt: Attempt) -> None:
+        WAYS[event.way](attempt)
+
+    def failed(self, event: Ordered, error: BaseException) -> None:
+        raise KeyError(HOOK)
+
+
+class Discarding(Living):
+    discard_on_missing = True
+
+
+class Releasing(Living):
+    max_releases = None
+
+
+class Once(Living):
+    tries = 1
+
+
+class Dated(Living):
+    retry_until = 100
+
+
+class Excepting(Living):
+    max_exceptions = 1
+
+
+HOOK = "the hook was called"
+
+
+def raising(error: BaseException) -> Callable[[Attempt], None]:
+    def way(attempt: Attempt) -> None:
+        raise error
+
+    return way
+
+
+MISSING = MissingRecord(record="order", key=1)
+
+#: How each run of the page is brought about: by the listener, what it does, and what was before it.
+WAYS: dict[str, Callable[[Attempt], object]] = {
+    "the listener returns": lambda attempt: None,
+    "it deletes its job": lambda attempt: attempt.delete(),
+    "it releases its job": lambda attempt: attempt.release(),
+    "it releases its job, and the try counts": lambda attempt: attempt.release(spend=True),
+    "it releases its job once too often": lambda attempt: attempt.release(),
+    "it fails its job": lambda attempt: attempt.fail(),
+    "it raises, and has a try left": raising(ValueError()),
+    "it raises, and has none": raising(ValueError()),
+    "it raises an error of `no_retry`": raising(PermissionError()),
+    "it raises for the last allowed time": raising(ValueError()),
+    "it takes too long, with `fail_on_timeout`": raising(ListenerTimeout(listener="a", seconds=1)),
+    "its record is missing": raising(MISSING),
+    "its record is missing, with `discard_on_missing`": raising(MISSING),
+    "its worker has to stop": raising(JobInterrupted(listener="a", reason="a signal")),
+    "it has no try left when it is claimed": lambda attempt: None,
+    "its deadline has passed when it is claimed": lambda attempt: None,
+    "its worker died three times": lambda attempt: None,
+    "its bytes are no job": lambda attempt: None,
+    "its names are not known here": lambda attempt: None,
+    "its lease was lost meanwhile": lambda attempt: None,
+}
+LIVING: dict[str, type[Living]] = {
+    "it releases its job": Releasing,
+    "it raises, and has none": Once,
+    "it raises for the last allowed time": Excepting,
+    "its record is missing, with `discard_on_missing`": Discarding,
+    "it has no try left when it is claimed": Once,
+    "its deadline has passed when it is claimed": Dated,
+}
+
+
+def claimed(way: str, port: Port, clock: ManualClock) -> Claim:
+    """Claim the one job of a store, after what a way needs to have happened before."""
+    if way == "its worker died three times":
+        for _ in range(3):
+            assert port.claim(["default"], lease=1)
+            clock.advance(1)
+    elif way == "it has no try left when it is claimed":
+        port.release(port.claim(["default"])[0], charge=Charge.ERROR)
+    elif way == "its deadline has passed when it is claimed":
+        clock.advance(101)
+    (claim,) = port.claim(["default"], lease=10)
+    if way == "its lease was lost meanwhile":
+        clock.advance(11)
+        assert port.claim(["default"])
+    elif way == "its bytes are no job":
+        return attrs.evolve(claim, envelope=attrs.evolve(claim.envelope, body=b"\xff"))
+    elif way == "its names are not known here":
+        body = claim.envelope.body.replace(b":Living", b":Newer")
+        return attrs.evolve(claim, envelope=attrs.evolve(claim.envelope, body=body))
+    return claim
+
+
+LIVES = table("docs/explain/job-life.md", "a run ends so")
+
+
+def test_the_page_of_a_jobs_life_has_every_way_to_end():
+    assert [row[0] for row in LIVES] == list(WAYS)
+    assert {coded(row[1])[0] for row in LIVES} == {one.value for one in Outcome}
+
+
+@pytest.mark.parametrize("row", LIVES, ids=[row[0] for row in LIVES])
+def test_a_run_is_told_of_in_the_order_of_its_page(
+    row: list[str], caplog: pytest.LogCaptureFixture
+):
+    way, outcome, charge, told = row
+    clock = ManualClock()
+    heard: list[str] = []
+    with EventBus(connections={"default": "memory://"}, clock=clock) as bus:
+        bus.listen(Ordered, LIVING.get(way, Living))
+        bus.listen(LIFECYCLE[0], lambda event: heard.append(type(event).__name__))
+        bus.dispatch(Ordered(way))
+        port = bus.connections.port()
+        claim = claimed(way, port, clock)
+        hooked = LastWords(heard)
+        logging.getLogger("eventbus.queue").addHandler(hooked)
+        try:
+            executor = bus.executor()
+            run: Execution = drive(executor.run(executor.begin(claim, port)), bus)
+        finally:
+            logging.getLogger("eventbus.queue").removeHandler(hooked)
+
+    assert heard == coded(told)
+    assert run.outcome == coded(outcome)[0]
+    if coded(charge):
+        assert run.charge == coded(charge)[0]
+
+
+class LastWords(logging.Handler):
+    """Notes when `failed()` was called: what it raises is logged."""
+
+    def __init__(self, heard: list[str]) -> None:
+        super().__init__()
+        self._heard = heard
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and HOOK in str(record.exc_info[1]):
+            self._heard.append("failed()")
+
+
+def test_the_page_of_a_jobs_life_has_the_verbs_of_the_contract():
+    verbs = [coded(row[0])[0] for row in table("docs/explain/job-life.md", "verb")]
+    drawn = FENCE.search(page("docs/explain/job-life.md"))
+
+    assert all(hasattr(Backend, verb) and hasattr(Port, verb) for verb in verbs)
+    asks = {
+        "failed", "size", "queues", "peek", "find", "next_due", "flag", "flags", "bell", "close",
+    }  # fmt: skip
+    assert Backend.__abstractmethods__ - asks == set(verbs)
+    assert drawn is not None
+    assert [verb for verb in verbs if verb != "extend" and verb not in drawn["text"]] == []

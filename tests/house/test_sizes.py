@@ -17,9 +17,9 @@ MODULE, BACKEND, CLASS, FUNCTION = 400, 600, 300, 50
 ALLOWED = {
     "eventbus/dispatch/calling.py": 520,  # a third of it says what the four ways to dispatch do
     "eventbus/dispatch/registering.py": 460,  # a quarter of it is the overloads of `listen`
-    "eventbus/errors.py": 590,  # one tree, read from top to bottom
-    "eventbus/testing/contract.py": 830,  # one suite, in the order of the contract's verbs
-    "eventbus/testing/contract.py::BackendContract": 720,
+    "eventbus/worker/loop.py::Worker::__init__": 54,  # half of it is the list of its options
+    "eventbus/errors.py": 755,  # one tree, read from top to bottom
+    "eventbus/backends/port.py": 620,  # more than half of it says what the verbs do
 }
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

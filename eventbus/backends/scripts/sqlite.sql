@@ -1,35 +1,44 @@
--- The store of `sqlite://`, schema 1 (PRAGMA user_version; PRAGMA application_id says whose it is).
+-- The store of `sqlite://`, schema 2 (PRAGMA user_version; PRAGMA application_id says whose it is).
 --
 -- Tables
 --   envelopes  a job that is ready, delayed or leased; its row goes with its ack or burial
 --   failed     a job that used up its attempts, until it is revived or purged
+--   flags      what all processes are told: `restart`, `pause:QUEUE`
 --
--- An id is in one of the two tables at most. Instants are whole microseconds since 1970, UTC.
+-- An id is in one of the first two tables at most. Instants are whole microseconds since 1970, UTC.
 -- A body is read as bytes whatever it is: one that was mended in the `sqlite3` shell is text.
+-- `crc` is the CRC-32 of the body as it was pushed: a body that a disk has altered is not run. Who
+-- mends a body by hand sets it to NULL, which is not checked.
 -- `due` is the one instant that decides: when the delay is over, and for a leased row when its
 -- lease ends. So what was lost is simply due again, and one index serves every claim.
 --
--- eventbus.backends.sql reads the statements below by their names.
+-- SQLite keeps any value in any column. A claim looks at what it reads, and moves what cannot be run
+-- to the failed jobs; no statement here stumbles over a text where a number should be.
+--
+-- `:ids`, `:numbers` and `:queues` are JSON lists. eventbus.backends.sql reads the statements below by
+-- their names.
 
 -- :schema
 CREATE TABLE envelopes (
-    number    INTEGER PRIMARY KEY,         -- order of arrival: decides between equal dues
-    id        TEXT NOT NULL UNIQUE,
-    queue     TEXT NOT NULL,
-    body      BLOB NOT NULL,
-    delay     REAL NOT NULL,               -- as pushed, in seconds; `due` has it added
-    pushed_at INTEGER NOT NULL,
-    due       INTEGER NOT NULL,
-    token     TEXT,                        -- who holds it; NULL while it waits
-    shared    INTEGER NOT NULL DEFAULT 0,  -- 1: held by a claim of several
-    alone     INTEGER NOT NULL DEFAULT 0,  -- 1: lost once, handed out by itself from then on
-    attempts  INTEGER NOT NULL DEFAULT 0,
-    losses    INTEGER NOT NULL DEFAULT 0,
-    releases  INTEGER NOT NULL DEFAULT 0
+    number     INTEGER PRIMARY KEY,         -- order of arrival: decides between equal dues
+    id         TEXT NOT NULL UNIQUE,
+    queue      TEXT NOT NULL,
+    body       BLOB NOT NULL,
+    delay      REAL NOT NULL,               -- as pushed, in seconds; `due` has it added
+    pushed_at  INTEGER NOT NULL,
+    due        INTEGER NOT NULL,
+    token      TEXT,                        -- who holds it; NULL while it waits
+    shared     INTEGER NOT NULL DEFAULT 0,  -- 1: held by a claim of several
+    alone      INTEGER NOT NULL DEFAULT 0,  -- 1: lost once, handed out by itself from then on
+    attempts   INTEGER NOT NULL DEFAULT 0,
+    losses     INTEGER NOT NULL DEFAULT 0,
+    releases   INTEGER NOT NULL DEFAULT 0,
+    exceptions INTEGER NOT NULL DEFAULT 0,  -- of the attempts, those that raised or took too long
+    parked     TEXT NOT NULL DEFAULT '',    -- why it cannot run yet
+    crc        INTEGER
 );
-CREATE INDEX envelopes_in_line ON envelopes (queue, due);
 CREATE TABLE failed (
-    number    INTEGER PRIMARY KEY,         -- order of failure
+    number    INTEGER PRIMARY KEY,          -- order of failure
     id        TEXT NOT NULL UNIQUE,
     queue     TEXT NOT NULL,
     body      BLOB NOT NULL,
@@ -39,71 +48,177 @@ CREATE TABLE failed (
     attempts  INTEGER NOT NULL,
     losses    INTEGER NOT NULL,
     releases  INTEGER NOT NULL,
-    error     TEXT NOT NULL
+    error     TEXT NOT NULL,
+    crc       INTEGER
 );
+CREATE INDEX envelopes_in_line ON envelopes (queue, due);
+CREATE INDEX envelopes_parked ON envelopes (number) WHERE parked <> '';
+CREATE INDEX failed_by_queue ON failed (queue);
+CREATE TABLE flags (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL,
+    ends  INTEGER                           -- an instant; NULL: never
+) WITHOUT ROWID;
+
+-- :migrate_1
+-- From schema 1 to 2.
+ALTER TABLE envelopes ADD COLUMN exceptions INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE envelopes ADD COLUMN parked TEXT NOT NULL DEFAULT '';
+ALTER TABLE envelopes ADD COLUMN crc INTEGER;
+ALTER TABLE failed ADD COLUMN crc INTEGER;
+CREATE INDEX envelopes_parked ON envelopes (number) WHERE parked <> '';
+CREATE INDEX failed_by_queue ON failed (queue);
+CREATE TABLE flags (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL,
+    ends  INTEGER
+) WITHOUT ROWID;
 
 -- :push
--- An id that is stored already, in either table, is passed over.
-INSERT INTO envelopes (id, queue, body, delay, pushed_at, due)
-SELECT :id, :queue, :body, :delay, :now, :due
-WHERE NOT EXISTS (SELECT 1 FROM failed WHERE id = :id)
+-- An id that is stored already, in either table, is passed over. Its last value is the id once more.
+INSERT INTO envelopes (id, queue, body, delay, pushed_at, due, crc)
+SELECT ?, ?, ?, ?, ?, ?, ?
+WHERE NOT EXISTS (SELECT 1 FROM failed WHERE id = ?)
 ON CONFLICT (id) DO NOTHING;
 
+-- :anything_due
+-- Text sorts behind every number: a `due` that is none is due now.
+SELECT EXISTS (SELECT 1 FROM envelopes WHERE queue = :queue AND due <= :now)
+    OR EXISTS (SELECT 1 FROM envelopes WHERE queue = :queue AND due >= '');
+
 -- :due
--- The head of one queue's line. The second column: it must be handed out by itself.
-SELECT number, alone OR token IS NOT NULL
+-- The head of one queue's line. The second column: it must be handed out by itself; the third: how
+-- long its body is, which SQLite knows of a BLOB without reading it.
+SELECT number, alone OR token IS NOT NULL,
+       CASE typeof(body) WHEN 'blob' THEN length(body) ELSE length(CAST(body AS BLOB)) END
 FROM envelopes
 WHERE queue = :queue AND due <= :now
 ORDER BY due, number
 LIMIT :limit;
 
+-- :undated
+-- Behind the others: rows whose `due` is no number.
+SELECT number, alone OR token IS NOT NULL,
+       CASE typeof(body) WHEN 'blob' THEN length(body) ELSE length(CAST(body AS BLOB)) END
+FROM envelopes
+WHERE queue = :queue AND due >= ''
+LIMIT :limit;
+
 -- :claim
 -- A due row that has a token was lost. Each expression sees the row as it was before.
 UPDATE envelopes
-SET losses = losses + (token IS NOT NULL AND NOT shared),
+SET losses = CASE WHEN losses BETWEEN 0 AND 1000000000 THEN losses ELSE 0 END
+           + (token IS NOT NULL AND NOT shared),
     alone = alone OR token IS NOT NULL,
     token = :token,
     shared = :shared,
+    parked = '',
     due = :until
-WHERE number = :number
-RETURNING id, queue, CAST(body AS BLOB), delay, attempts, losses, releases, pushed_at;
+WHERE number IN (SELECT value FROM json_each(:numbers))
+RETURNING number, id, queue, CAST(body AS BLOB), delay, attempts, losses, exceptions, releases,
+          pushed_at, crc;
+
+-- :free_id
+-- Another failed job of the id stays as it is: the newcomer gets another.
+SELECT CASE WHEN EXISTS (SELECT 1 FROM failed WHERE id = :id)
+            THEN substr(:id, 1, 54) || '-' || lower(hex(randomblob(4))) ELSE :id END;
+
+-- :unread
+-- What is to be known of a row whose body is not to be read, in the order of `claim`.
+SELECT id, queue, NULL, delay, attempts, losses, exceptions, releases, pushed_at, NULL
+FROM envelopes
+WHERE number = :number;
+
+-- :condemn
+-- A row that cannot be run, under an id that can be typed and with numbers that can be read. Its body
+-- goes from table to table and is not handed out. (`failed` is not read here: SQLite would put the body
+-- aside first.)
+INSERT INTO failed
+    (id, queue, body, delay, pushed_at, failed_at, attempts, losses, releases, error, crc)
+SELECT :id, :queue, body, :delay, :pushed_at, :now, :attempts, :losses, :releases, :error, crc
+FROM envelopes
+WHERE number = :number;
+
+-- :remove
+DELETE FROM envelopes WHERE number = :number;
 
 -- :extend
-UPDATE envelopes SET due = :until WHERE id = :id AND token = :token;
+UPDATE envelopes SET due = :until
+WHERE token = :token AND id IN (SELECT value FROM json_each(:ids))
+RETURNING id;
 
 -- :ack
-DELETE FROM envelopes WHERE id = :id AND token = :token;
+DELETE FROM envelopes
+WHERE token = :token AND id IN (SELECT value FROM json_each(:ids))
+RETURNING id;
 
 -- :release
+-- One that keeps its place is due since it was first due, or now if that were later.
 UPDATE envelopes
-SET token = NULL, shared = 0, due = :due, attempts = attempts + :spent, releases = releases + 1 - :spent
-WHERE id = :id AND token = :token;
+SET token = NULL,
+    shared = 0,
+    parked = :parked,
+    due = CASE WHEN :keeps_place
+               THEN min(:now, pushed_at + CAST(round(delay * 1000000) AS INTEGER))
+               ELSE :due END,
+    attempts = attempts + :attempts,
+    exceptions = exceptions + :exceptions,
+    releases = releases + :releases
+WHERE token = :token AND id IN (SELECT value FROM json_each(:ids))
+RETURNING id;
 
 -- :bury
--- Followed by `ack` in the same transaction.
-INSERT INTO failed (id, queue, body, delay, pushed_at, failed_at, attempts, losses, releases, error)
-SELECT id, queue, body, delay, pushed_at, :now, attempts + :spent, losses, releases, :error
+-- Followed by `ack` in the same transaction. Another failed job of its id stays as it is.
+INSERT INTO failed
+    (id, queue, body, delay, pushed_at, failed_at, attempts, losses, releases, error, crc)
+SELECT CASE WHEN EXISTS (SELECT 1 FROM failed WHERE id = envelopes.id)
+            THEN substr(id, 1, 54) || '-' || lower(hex(randomblob(4))) ELSE id END,
+       queue, body, delay, pushed_at, :now, attempts + :attempts, losses, releases + :releases,
+       :error, crc
 FROM envelopes
-WHERE id = :id AND token = :token;
+WHERE token = :token AND id IN (SELECT value FROM json_each(:ids));
 
 -- :failed
--- NULL stands for all ids, or all queues.
-SELECT id, queue, CAST(body AS BLOB), delay, attempts, losses, releases, pushed_at, failed_at, error
-FROM failed
-WHERE (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
+-- NULL stands for all queues. Of a body longer than `:most` bytes only the head is read.
+SELECT number, id, queue,
+       CASE WHEN size > :most THEN substr(CAST(body AS BLOB), 1, :head) ELSE CAST(body AS BLOB) END,
+       size, delay, attempts, losses, releases, pushed_at, failed_at, error
+FROM (SELECT *, CASE typeof(body) WHEN 'blob' THEN length(body) ELSE length(CAST(body AS BLOB)) END AS size
+      FROM failed)
+WHERE number > :after
   AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues)))
-ORDER BY failed_at, number;
+ORDER BY number
+LIMIT :limit;
+
+-- :failed_named
+SELECT number, id, queue,
+       CASE WHEN size > :most THEN substr(CAST(body AS BLOB), 1, :head) ELSE CAST(body AS BLOB) END,
+       size, delay, attempts, losses, releases, pushed_at, failed_at, error
+FROM (SELECT *, CASE typeof(body) WHEN 'blob' THEN length(body) ELSE length(CAST(body AS BLOB)) END AS size
+      FROM failed)
+WHERE number > :after
+  AND id IN (SELECT value FROM json_each(:ids))
+  AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues)))
+ORDER BY number
+LIMIT :limit;
 
 -- :revive
--- Followed by `purge` in the same transaction.
-INSERT INTO envelopes (id, queue, body, delay, pushed_at, due)
-SELECT id, queue, body, delay, pushed_at, :now FROM failed WHERE id = :id;
+-- Followed by `purge` in the same transaction, if it moved anything.
+INSERT INTO envelopes (id, queue, body, delay, pushed_at, due, crc)
+SELECT id, queue, body, delay, pushed_at, :now, crc FROM failed WHERE id = :id
+ON CONFLICT (id) DO NOTHING
+RETURNING queue;
 
 -- :purge
 DELETE FROM failed WHERE id = :id;
 
--- :clear
+-- :cancel
 -- A lease that has ended holds nothing any more.
+DELETE FROM envelopes
+WHERE id IN (SELECT value FROM json_each(:ids)) AND (token IS NULL OR due <= :now)
+RETURNING id;
+
+-- :clear
 DELETE FROM envelopes WHERE queue = :queue AND (token IS NULL OR due <= :now);
 
 -- :size
@@ -114,5 +229,74 @@ SELECT count(*) FILTER (WHERE due <= :now),
 FROM envelopes
 WHERE queue = :queue;
 
+-- :queues
+-- From name to name in each index: as many steps as there are queues, however many rows.
+WITH RECURSIVE
+    waiting (queue) AS (
+        SELECT min(queue) FROM envelopes
+        UNION ALL
+        SELECT (SELECT min(queue) FROM envelopes WHERE queue > waiting.queue)
+        FROM waiting WHERE queue IS NOT NULL
+    ),
+    failing (queue) AS (
+        SELECT min(queue) FROM failed
+        UNION ALL
+        SELECT (SELECT min(queue) FROM failed WHERE queue > failing.queue)
+        FROM failing WHERE queue IS NOT NULL
+    )
+SELECT CAST(queue AS TEXT) FROM waiting WHERE queue IS NOT NULL
+UNION
+SELECT CAST(queue AS TEXT) FROM failing WHERE queue IS NOT NULL
+ORDER BY 1;
+
+-- :peek
+-- Bodies as in `failed`.
+SELECT number, id, queue,
+       CASE WHEN size > :most THEN substr(CAST(body AS BLOB), 1, :head) ELSE CAST(body AS BLOB) END,
+       size, delay, attempts, losses, releases, pushed_at, due, token IS NOT NULL, parked
+FROM (SELECT *, CASE typeof(body) WHEN 'blob' THEN length(body) ELSE length(CAST(body AS BLOB)) END AS size
+      FROM envelopes)
+WHERE number > :after
+  AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues)))
+ORDER BY number
+LIMIT :limit;
+
+-- :peek_parked
+SELECT number, id, queue,
+       CASE WHEN size > :most THEN substr(CAST(body AS BLOB), 1, :head) ELSE CAST(body AS BLOB) END,
+       size, delay, attempts, losses, releases, pushed_at, due, token IS NOT NULL, parked
+FROM (SELECT *, CASE typeof(body) WHEN 'blob' THEN length(body) ELSE length(CAST(body AS BLOB)) END AS size
+      FROM envelopes)
+WHERE number > :after AND parked <> ''
+  AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues)))
+ORDER BY number
+LIMIT :limit;
+
+-- :find
+-- Bodies as in `failed`.
+SELECT number, id, queue,
+       CASE WHEN size > :most THEN substr(CAST(body AS BLOB), 1, :head) ELSE CAST(body AS BLOB) END,
+       size, delay, attempts, losses, releases, pushed_at, due, token IS NOT NULL, parked
+FROM (SELECT *, CASE typeof(body) WHEN 'blob' THEN length(body) ELSE length(CAST(body AS BLOB)) END AS size
+      FROM envelopes)
+WHERE id IN (SELECT value FROM json_each(:ids))
+  AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues)));
+
 -- :next_due
-SELECT min(due) FROM envelopes WHERE queue = :queue AND (token IS NULL OR due <= :now);
+SELECT due FROM envelopes
+WHERE queue = :queue AND (token IS NULL OR due <= :now)
+ORDER BY due
+LIMIT 1;
+
+-- :next_due_or_lost
+SELECT due FROM envelopes WHERE queue = :queue ORDER BY due LIMIT 1;
+
+-- :flag
+INSERT OR REPLACE INTO flags (name, value, ends) VALUES (:name, :value, :ends);
+
+-- :unflag
+-- With the others that have ended.
+DELETE FROM flags WHERE name = :name OR ends <= :now;
+
+-- :flags
+SELECT CAST(name AS TEXT), CAST(value AS TEXT) FROM flags WHERE ends IS NULL OR ends > :now;

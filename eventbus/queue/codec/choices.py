@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
@@ -9,10 +10,11 @@ import msgspec
 from attrs import frozen
 from typing_extensions import override
 
-from eventbus.queue.codec.forms import SCALARS, Form, class_names
-from eventbus.queue.codec.jsontext import Refused, shown
+from eventbus.queue.codec.forms import SCALARS, Form, Room, class_names, named
+from eventbus.queue.codec.jsontext import LARGEST_INTEGER, LEAST_INTEGER, Refused
+from eventbus.text import described, shown
 
-__all__ = ["Checked", "Choice"]
+__all__ = ["Checked", "Choice", "Flags"]
 
 
 @frozen(eq=False)
@@ -35,12 +37,18 @@ class Choice(Form):
     ) -> Choice:
         """Return the form of `values`, pairs of a value and what stands for it in JSON."""
         pairs = list(values)
-        for _, data in pairs:
-            if type(data) not in (str, int, bool, type(None)):
+        seen: set[tuple[type, Any]] = set()
+        for value, data in pairs:
+            if type(data) not in (str, int, bool, type(None)) or (
+                type(data) is int and not LEAST_INTEGER <= data <= LARGEST_INTEGER
+            ):
                 raise Refused(
                     reason=f"{tag} has the value {shown(data)}, and JSON no such scalar",
                     remedy="Give it values that are str or int",
                 )
+            if (type(data), data) in seen:
+                raise Refused(reason=f"{tag} has {shown(value)} and another value, both {data!r}")
+            seen.add((type(data), data))
         return cls(
             tag=tag,
             owner=owner,
@@ -51,10 +59,13 @@ class Choice(Form):
         )
 
     @override
-    def dump(self, value: Any) -> Any:
+    def dump(self, value: Any, room: Room) -> Any:
         # The type first: a value of another type need not be hashable.
         if type(value) in self.types and (type(value), value) in self.data:
-            return self.data[type(value), value]
+            data = self.data[type(value), value]
+            if type(data) is str:
+                room.take(len(data))
+            return data
         raise self.wrong(value)
 
     @override
@@ -70,6 +81,40 @@ class Choice(Form):
     @override
     def names(self) -> tuple[str, ...]:
         return ("literal",) if self.owner is None else class_names(self.owner)
+
+
+class Flags(Form):
+    """A `Flag`: any union of its members, as the integer of its bits."""
+
+    kinds = frozenset({int})
+
+    def __init__(self, cls: type[enum.Flag]) -> None:
+        self._cls = cls
+        self.types = (cls,)
+        self.tag = named(cls)
+
+    @override
+    def dump(self, value: Any, room: Room) -> int:
+        if isinstance(value, self._cls) and LEAST_INTEGER <= value.value <= LARGEST_INTEGER:
+            return int(value.value)
+        raise self.wrong(value)
+
+    @override
+    def load(self, data: Any) -> Any:
+        if type(data) is not int:
+            raise self.wrong(data)
+        try:
+            made = self._cls(data)
+        except ValueError as error:
+            raise Refused(reason=f"not a {self.tag}: {described(error)}") from error
+        # An enum may be told to keep, or to drop, bits that it does not know.
+        if isinstance(made, self._cls) and made.value == data:
+            return made
+        raise Refused(reason=f"not a {self.tag}: {data} has bits that it does not know")
+
+    @override
+    def names(self) -> tuple[str, ...]:
+        return class_names(self._cls)
 
 
 class Checked(Form):
@@ -95,8 +140,8 @@ class Checked(Form):
         return cls(inner, hint)
 
     @override
-    def dump(self, value: Any) -> Any:
-        return self._inner.dump(value)
+    def dump(self, value: Any, room: Room) -> Any:
+        return self._inner.dump(value, room)
 
     @override
     def load(self, data: Any) -> Any:

@@ -13,10 +13,10 @@ from typing import Any, Final, get_args, get_origin
 
 from typing_extensions import TypeAliasType, is_typeddict
 
-from eventbus.queue.codec.choices import Checked, Choice
+from eventbus.queue.codec.choices import Checked, Choice, Flags
 from eventbus.queue.codec.containers import ANY, Array, Map, Pairs, Row, Union
 from eventbus.queue.codec.forms import SCALARS, SEND_ITS_ID, Form, named, path_text
-from eventbus.queue.codec.jsontext import Refused, described
+from eventbus.queue.codec.jsontext import Refused
 from eventbus.queue.codec.records import (
     Model,
     Record,
@@ -27,6 +27,7 @@ from eventbus.queue.codec.records import (
     key_slots,
     scope,
 )
+from eventbus.text import described
 
 __all__ = ["Compiler"]
 
@@ -34,9 +35,11 @@ __all__ = ["Compiler"]
 _ARRAYS: Final[Mapping[Any, tuple[str, tuple[type[Any], ...], Callable[..., Any], bool]]] = {
     list: ("list", (list,), list, False),
     collections.abc.Sequence: ("list", (list,), list, False),
+    collections.abc.MutableSequence: ("list", (list,), list, False),
     collections.abc.Collection: ("list", (list,), list, False),
     collections.abc.Iterable: ("list", (list,), list, False),
     set: ("set", (set,), set, True),
+    collections.abc.MutableSet: ("set", (set,), set, True),
     frozenset: ("frozenset", (frozenset,), frozenset, True),
     collections.abc.Set: ("frozenset", (set, frozenset), frozenset, True),
 }
@@ -86,6 +89,8 @@ class _Run:
 
     def __init__(self, forms: dict[Any, Form]) -> None:
         self.forms = forms
+        #: The class whose fields are being made, that `Self` stands for.
+        self._owner: Any = None
 
     def form(self, hint: Any) -> Form:
         if hint in (Any, object, inspect.Parameter.empty) or isinstance(hint, typing.TypeVar):
@@ -107,19 +112,30 @@ class _Run:
 
     def _special(self, hint: Any, origin: Any, arguments: tuple[Any, ...]) -> Form | None:
         """Return the form of what is no class: aliases, qualifiers, unions and literals."""
-        if isinstance(origin, TypeAliasType):
-            variables = dict(zip(origin.__type_params__, arguments, strict=False))
-            return self.form(bound(origin.__value__, variables))
-        if isinstance(hint, typing.NewType):
-            return self.form(hint.__supertype__)
+        meant = self._meant(hint, origin, arguments)
+        if meant is not None:
+            return self.form(meant)
         if origin is typing.Annotated:
             return Checked.of(self.form(arguments[0]), arguments[0], hint.__metadata__)
-        if origin is typing.Final:
-            return self.form(arguments[0])
         if origin in (typing.Union, types.UnionType):
             return self._union([self.form(one) for one in arguments])
         if origin is typing.Literal:
-            return Choice.of(str(hint), [(one, one) for one in arguments])
+            return Choice.of(str(hint), [(one, _literal(one)) for one in arguments])
+        return None
+
+    def _meant(self, hint: Any, origin: Any, arguments: tuple[Any, ...]) -> Any:
+        """Return the hint that this one is another way to write; None if it speaks for itself."""
+        if isinstance(origin, TypeAliasType):
+            variables = dict(zip(origin.__type_params__, arguments, strict=False))
+            return bound(origin.__value__, variables) or types.NoneType
+        if isinstance(hint, typing.NewType):
+            return hint.__supertype__
+        if origin is typing.Final:
+            return arguments[0]
+        if hint is typing.Self:
+            return self._owner
+        if hint is typing.LiteralString:
+            return str
         return None
 
     def _union(self, members: list[Form]) -> Form:
@@ -146,7 +162,10 @@ class _Run:
         """Make the form of a class, known before its fields are, so that a class may hold itself."""
         _check_class(cls)
         variables = scope(cls, arguments)
-        if issubclass(cls, enum.Enum):
+        owner, self._owner = self._owner, hint
+        if issubclass(cls, enum.Flag):
+            self.forms[hint] = Flags(cls)
+        elif issubclass(cls, enum.Enum):
             members = [(member, member.value) for member in cls]
             self.forms[hint] = Choice.of(named(cls), members, owner=cls)
         elif issubclass(cls, pathlib.PurePath):
@@ -155,10 +174,17 @@ class _Run:
             self.forms[hint] = Model(cls)
         elif is_typeddict(cls):
             self.forms[hint] = keyed = TypedRecord(cls)
-            keyed.slots = key_slots(cls, variables, self.form)
+            keyed.fill(key_slots(cls, variables, self.form))
         else:
             self.forms[hint] = record = Record(cls)
-            record.slots = class_slots(cls, variables, self.form)
+            record.fill(class_slots(cls, variables, self.form))
+        # After a refusal this whole run is thrown away.
+        self._owner = owner
+
+
+def _literal(value: Any) -> Any:
+    """Return what stands for one value of a `Literal`; a member of an enum travels as its value."""
+    return value.value if isinstance(value, enum.Enum) else value
 
 
 def _check_class(cls: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import repeat
 from types import NoneType
 from typing import Any, Final
@@ -11,33 +12,32 @@ import msgspec
 from attrs import frozen
 from typing_extensions import override
 
-from eventbus.defaults import DATA_SIZE_LIMIT
-from eventbus.queue.codec.forms import SCALARS, SEND_ITS_ID, Form, named
-from eventbus.queue.codec.jsontext import Refused, described, shown
+from eventbus.defaults import EQUAL_HASHES_LIMIT
+from eventbus.queue.codec.forms import SCALARS, SEND_ITS_ID, Form, Room, named
+from eventbus.queue.codec.jsontext import Refused
+from eventbus.text import described, shown
 
 __all__ = ["ANY", "Array", "Map", "Pairs", "Row", "Union"]
 
 
-def _each(ways: Iterable[Callable[[Any], Any]], values: Iterable[Any]) -> list[Any]:
-    """Return each value sent its way; a refusal learns the index."""
+def _each(results: Iterable[Any]) -> list[Any]:
+    """Return what each item became; a refusal learns the index."""
     made: list[Any] = []
     try:
-        # Either an endless `repeat` of one way, or as many ways as values.
-        for value, way in zip(values, ways, strict=False):
-            made.append(way(value))
+        made.extend(results)
     except Refused as refused:
+        # What came before the refusal is in it.
         refused.under(f"[{len(made)}]")
         raise
     return made
 
 
-def _check_length(values: Sized) -> None:
-    # Each takes two bytes, so this is seen before time is spent on millions of them.
-    if len(values) > DATA_SIZE_LIMIT // 2:
-        raise Refused(
-            reason=f"{len(values):,} items are more than the {DATA_SIZE_LIMIT:,} bytes allowed",
-            remedy="Store them elsewhere and send where they are",
-        )
+def _check_hashes(values: Collection[Any]) -> None:
+    """Refuse items that were chosen to have one hash: each would be compared with each."""
+    if len(values) > EQUAL_HASHES_LIMIT:
+        ((_, equal),) = Counter(map(hash, values)).most_common(1)
+        if equal > EQUAL_HASHES_LIMIT:
+            raise Refused(reason=f"{equal:,} items have the same hash")
 
 
 @frozen(eq=False)
@@ -52,11 +52,11 @@ class Array(Form):
     kinds = frozenset({list})
 
     @override
-    def dump(self, value: Any) -> list[Any]:
+    def dump(self, value: Any, room: Room) -> list[Any]:
         if not isinstance(value, self.types):
             raise self.wrong(value)
-        _check_length(value)
-        made = _each(repeat(self.item.dump), value)
+        room.take(2 * len(value))
+        made = _each(map(self.item.dump, value, repeat(room)))
         # The same set is the same bytes, whatever the order of its hashes.
         return sorted(made, key=msgspec.json.encode) if self.unordered else made
 
@@ -64,12 +64,15 @@ class Array(Form):
     def load(self, data: Any) -> Any:
         if type(data) is not list:
             raise self.wrong(data)
-        items = _each(repeat(self.item.load), data)
+        items = _each(map(self.item.load, data))
         if not self.unordered:
             return self.made(items)
         try:
+            _check_hashes(items)
             made = self.made(items)
-        except TypeError as error:
+        except Refused:
+            raise
+        except Exception as error:
             raise Refused(reason=f"not what a {self.tag} can hold: {described(error)}") from error
         if len(made) != len(items):
             raise Refused(reason=f"the same item twice in a {self.tag}")
@@ -81,7 +84,7 @@ class Array(Form):
             return
         if self.unordered or type(sent) is not type(got):
             raise self.changed(sent, got)
-        _each(repeat(lambda pair: self.item.compare(*pair)), zip(sent, got, strict=True))
+        _each(map(self.item.compare, sent, got))
 
 
 class Row(Form):
@@ -95,18 +98,19 @@ class Row(Form):
         self.items = items
 
     @override
-    def dump(self, value: Any) -> list[Any]:
+    def dump(self, value: Any, room: Room) -> list[Any]:
         if not isinstance(value, tuple):
             raise self.wrong(value)
         self._check(len(value))
-        return _each([item.dump for item in self.items], value)
+        room.take(2 * len(value))
+        return _each(item.dump(one, room) for item, one in zip(self.items, value, strict=True))
 
     @override
     def load(self, data: Any) -> tuple[Any, ...]:
         if type(data) is not list:
             raise self.wrong(data)
         self._check(len(data))
-        return tuple(_each([item.load for item in self.items], data))
+        return tuple(_each(item.load(one) for item, one in zip(self.items, data, strict=True)))
 
     def _check(self, length: int) -> None:
         if length != len(self.items):
@@ -115,8 +119,8 @@ class Row(Form):
     @override
     def compare(self, sent: Any, got: Any) -> None:
         if sent != got:
-            ways = [lambda pair, item=item: item.compare(*pair) for item in self.items]
-            _each(ways, zip(sent, got, strict=True))
+            ways = [item.compare for item in self.items]
+            _each(map(lambda way, before, after: way(before, after), ways, sent, got))
 
 
 class Pairs(Form):
@@ -131,17 +135,18 @@ class Pairs(Form):
         self.types = types
 
     @override
-    def dump(self, value: Any) -> Any:
+    def dump(self, value: Any, room: Room) -> Any:
         if not isinstance(value, self.types):
             raise self.wrong(value)
-        _check_length(value)
-        return self._items(value.items(), self.key.dump, self.value.dump)
+        room.take(5 * len(value))
+        key, item = self.key.dump, self.value.dump
+        return self._items(value.items(), lambda one: key(one, room), lambda one: item(one, room))
 
     @override
     def load(self, data: Any) -> dict[Any, Any]:
         if type(data) is not list:
             raise self.wrong(data)
-        pairs = _each(repeat(Row((self.key, self.value)).load), data)
+        pairs = _each(map(Row((self.key, self.value)).load, data))
         return self._distinct(pairs)
 
     @override
@@ -174,8 +179,11 @@ class Pairs(Form):
 
     def _distinct(self, pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
         try:
+            _check_hashes([key for key, _ in pairs])
             made = dict(pairs)
-        except TypeError as error:
+        except Refused:
+            raise
+        except Exception as error:
             raise Refused(reason=f"not what a dict's key can be: {described(error)}") from error
         if len(made) != len(pairs):
             raise Refused(reason="the same key twice in a dict")
@@ -188,8 +196,8 @@ class Map(Pairs):
     kinds = frozenset({dict})
 
     @override
-    def dump(self, value: Any) -> dict[str, Any]:
-        return dict(super().dump(value))
+    def dump(self, value: Any, room: Room) -> dict[str, Any]:
+        return dict(super().dump(value, room))
 
     @override
     def load(self, data: Any) -> dict[Any, Any]:
@@ -231,6 +239,8 @@ class Union(Form):
             self._loads[dict] = self._load_named
         self.types = tuple(self._by_type)
         self.kinds = frozenset(self._loads)
+        if not tagged and all(member.plain for member in ordered):
+            self.plain = frozenset().union(*(member.plain for member in ordered))
 
     def _add_types(self, member: Form) -> None:
         for one in member.types:
@@ -258,9 +268,9 @@ class Union(Form):
         return found
 
     @override
-    def dump(self, value: Any) -> Any:
+    def dump(self, value: Any, room: Room) -> Any:
         member = self._member(value)
-        data = member.dump(value)
+        data = member.dump(value, room)
         return {self._names[member]: data} if member in self._names else data
 
     @override
@@ -301,11 +311,11 @@ class _Plain(Form):
     tag = "plain JSON"
 
     @override
-    def dump(self, value: Any) -> Any:
+    def dump(self, value: Any, room: Room) -> Any:
         kind = type(value)
         form = _PLAIN.get(kind)
         if form is not None:
-            return form.dump(value)
+            return form.dump(value, room)
         raise Refused(
             reason=f"{named(kind)} is not plain JSON, and no type hint tells how to read it",
             remedy=f"Give it a type hint if it is data. {SEND_ITS_ID}",

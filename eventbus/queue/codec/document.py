@@ -9,18 +9,37 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from attrs import field, frozen
 
-from eventbus.defaults import DATA_DEPTH_LIMIT, DATA_SIZE_LIMIT, DOCUMENT_SIZE_LIMIT
+from eventbus.defaults import (
+    DATA_DEPTH_LIMIT,
+    DATA_KEYS_LIMIT,
+    DATA_SIZE_LIMIT,
+    DOCUMENT_SIZE_LIMIT,
+)
 from eventbus.dispatch.names import declaration, real_module
 from eventbus.errors import DecodeError, EncodeError, UnknownName
-from eventbus.queue.codec.jsontext import JSON, Refused, described, parse, short, text
+from eventbus.queue.codec.jsontext import JSON, Refused, fitted, parse, text
+from eventbus.text import described, short
 
-__all__ = ["KINDS", "WIRE_VERSION", "Document", "read", "wire_name", "write"]
+__all__ = [
+    "KINDS",
+    "RAW",
+    "WIRE_VERSION",
+    "Document",
+    "Template",
+    "instant",
+    "read",
+    "wire_name",
+    "write",
+]
 
 #: The version of the document's own form. A reader parks what is newer.
 WIRE_VERSION: Final = 1
 
+#: A job of no listener: JSON for whoever claims it by hand (`bus.queue`).
+RAW: Final = "raw"
+
 #: What a job can be.
-KINDS: Final = ("listener",)
+KINDS: Final = ("listener", "job", RAW)
 
 
 @frozen(kw_only=True)
@@ -33,13 +52,14 @@ class Document:
     kind: str
     #: The registered name of the listener or job.
     name: str
-    #: The wire name of the event's class, or the name that was dispatched.
+    #: The wire name of the event's class, or the name that was dispatched; None of a job.
     event: str | None
-    #: What `data` is: the fields of one event, or the array of arguments that a name was dispatched with.
-    payload: Literal["class", "args"]
-    #: The version of the event's fields.
+    #: What `data` is: the fields of one event or job, the array of arguments that a name was
+    #: dispatched with, or, of a raw job, any value.
+    payload: Literal["class", "args", "value"]
+    #: The version of the fields.
     version: int = 1
-    #: The event or its arguments: JSON that `TypeCodec` or `encode_payload` wrote.
+    #: The event, its arguments or the job: JSON that `TypeCodec` or `PayloadCodec` wrote.
     data: bytes = field(repr=False)
     #: What was fixed at dispatch, or overridden for this dispatch alone.
     options: Mapping[str, JSON] = field(factory=dict[str, JSON])
@@ -52,13 +72,17 @@ _Id = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z"
 _Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
+#: Most keys of the document itself, its options included: far more than there are.
+_KEYS: Final = 1_000
+
+
 class _Wire(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     v: int
     id: _Id
     kind: _Name
     name: _Name
     event: _Name | None
-    payload: Literal["class", "args"]
+    payload: Literal["class", "args", "value"]
     version: Annotated[int, msgspec.Meta(ge=1)]
     data: msgspec.Raw
     options: dict[str, Any]
@@ -89,26 +113,79 @@ def write(document: Document) -> bytes:
         ... )
         b'{"v":1,"id":"a1","kind":"listener","name":"shop:tell","event":"order.shipped",...}'
     """
-    fields = {
-        "v": WIRE_VERSION,
-        "id": document.id,
-        "kind": document.kind,
-        "name": document.name,
-        "event": document.event,
-        "version": document.version,
-        "payload": document.payload,
-        "data": msgspec.Raw(document.data),
-        "options": dict(document.options),
-        "dispatched_at": document.dispatched_at.astimezone(UTC),
-    }
-    try:
-        return text(fields, size=DOCUMENT_SIZE_LIMIT)
-    except Refused as refused:
-        raise EncodeError(
-            event=document.event or document.name,
-            field="",
-            reason=f"the whole job is {refused.reason}",
-        ) from None
+    return Template(document).filled(
+        document.id, document.data, dispatched_at=instant(document.dispatched_at)
+    )
+
+
+def instant(when: datetime) -> bytes:
+    """Return an instant as a document has it, in UTC."""
+    return msgspec.json.encode(when.astimezone(UTC))
+
+
+class Template:
+    """
+    What the documents of many jobs have in common: all but the id, the data and the instant.
+
+    Args:
+        document: One of them.
+
+    Raises:
+        EncodeError: Names and options alone are larger than `DOCUMENT_SIZE_LIMIT`.
+    """
+
+    def __init__(self, document: Document) -> None:
+        #: What errors call the event.
+        self._event = document.event or document.name
+        known = {
+            "kind": document.kind,
+            "name": document.name,
+            "event": document.event,
+            "version": document.version,
+            "payload": document.payload,
+        }
+        options = self._text(dict(document.options))
+        # The text around what is filled in.
+        self._before_id = b'{"v":%d,"id":' % WIRE_VERSION
+        self._before_data = b',%b,"data":' % self._text(known)[1:-1]
+        self._before_instant = b',"options":%b,"dispatched_at":' % options
+
+    def filled(self, id: str, data: bytes, *, dispatched_at: bytes) -> bytes:
+        """
+        Return the body of the envelope of one job.
+
+        Args:
+            id: Of the job.
+            data: What a codec wrote.
+            dispatched_at: What `instant` wrote.
+
+        Raises:
+            EncodeError: It is larger than `DOCUMENT_SIZE_LIMIT`.
+        """
+        body = b"".join(
+            (
+                self._before_id,
+                msgspec.json.encode(id),
+                self._before_data,
+                data,
+                self._before_instant,
+                dispatched_at,
+                b"}",
+            )
+        )
+        try:
+            return fitted(body, size=DOCUMENT_SIZE_LIMIT)
+        except Refused as refused:
+            raise self._too_large(refused) from None
+
+    def _text(self, value: dict[str, Any]) -> bytes:
+        try:
+            return text(value, size=DOCUMENT_SIZE_LIMIT)
+        except Refused as refused:
+            raise self._too_large(refused) from None
+
+    def _too_large(self, refused: Refused) -> EncodeError:
+        return EncodeError(event=self._event, field="", reason=f"the whole job is {refused.reason}")
 
 
 def read(body: bytes, *, envelope: str = "") -> Document:
@@ -117,22 +194,27 @@ def read(body: bytes, *, envelope: str = "") -> Document:
 
     Args:
         body: What `write`, or a program in another language, made.
-        envelope: The id of the envelope, for the error.
+        envelope: The id of the envelope, which the document is to have as well; empty if nobody knows.
 
     Raises:
-        DecodeError: It is no such document.
+        DecodeError: It is no such document, or that of another envelope.
         UnknownName: A newer version of eventbus wrote it.
     """
     try:
         # The data lies one level below the document, so its own depth is bounded as promised.
-        known = parse(body, size=DOCUMENT_SIZE_LIMIT, depth=DATA_DEPTH_LIMIT + 1)
-        _check_version(known)
+        known = parse(
+            body,
+            size=DOCUMENT_SIZE_LIMIT,
+            depth=DATA_DEPTH_LIMIT + 1,
+            keys=DATA_KEYS_LIMIT + _KEYS,
+        )
+        _check_known(known)
         wire = _WIRE.decode(body)
-        if wire.kind not in KINDS:
-            raise UnknownName(kind="kind of job", name=short(wire.kind), known=KINDS)
-        if wire.event is None:
-            raise Refused(reason="a listener's job without an event")
-        if len(memoryview(wire.data)) > DATA_SIZE_LIMIT:
+        if envelope and wire.id != envelope:
+            # Else one stored job could be run again and again, each time under a new id.
+            raise Refused(reason=f"it is the document of another job, {wire.id}")
+        _check_kind(wire)
+        if len(body) > DATA_SIZE_LIMIT and len(memoryview(wire.data)) > DATA_SIZE_LIMIT:
             raise Refused(reason=f"its data is longer than {DATA_SIZE_LIMIT:,} bytes")
         dispatched_at = wire.dispatched_at.astimezone(UTC)
     except (Refused, msgspec.ValidationError, OverflowError) as error:
@@ -151,15 +233,31 @@ def read(body: bytes, *, envelope: str = "") -> Document:
     )
 
 
-def _check_version(known: object) -> None:
+def _check_known(known: object) -> None:
+    """Refuse what a newer version wrote, before anything else: its form may have other keys."""
     if not isinstance(known, dict):
         raise Refused(reason="not a JSON object")
     version = known.get("v")
     if type(version) is not int or version < 1:
         raise Refused(reason='no wire version: "v" is to be a whole number from 1')
     if version > WIRE_VERSION:
-        # Before anything else: a newer form may have keys that this one does not.
         raise UnknownName(kind="wire version", name=str(version), known=[str(WIRE_VERSION)])
+    kind = known.get("kind")
+    if isinstance(kind, str) and kind and kind not in KINDS:
+        raise UnknownName(kind="kind of job", name=short(kind), known=KINDS)
+
+
+def _check_kind(wire: _Wire) -> None:
+    if wire.kind == RAW:
+        if wire.payload != "value" or wire.event is not None or wire.options:
+            raise Refused(reason='a raw job has the payload "value", no event and no options')
+    elif wire.kind == "job":
+        if wire.event is not None or wire.payload != "class" or "wildcard" in wire.options:
+            raise Refused(reason="a job that hears an event")
+    elif wire.payload == "value":
+        raise Refused(reason=f"a {wire.kind}'s job with the payload of a raw one")
+    elif wire.event is None:
+        raise Refused(reason="a listener's job without an event")
 
 
 def wire_name(cls: type) -> str:

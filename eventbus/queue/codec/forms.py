@@ -19,12 +19,14 @@ from eventbus.defaults import DATA_SIZE_LIMIT
 from eventbus.dispatch.names import declaration
 from eventbus.errors import EncodeError
 from eventbus.queue.codec.document import wire_name
-from eventbus.queue.codec.jsontext import INTEGERS, Refused, described, short, shown
+from eventbus.queue.codec.jsontext import LARGEST_INTEGER, LEAST_INTEGER, Refused, too_large
+from eventbus.text import described, short, shown
 
 __all__ = [
     "SCALARS",
     "SEND_ITS_ID",
     "Form",
+    "Room",
     "Text",
     "class_names",
     "named",
@@ -51,6 +53,26 @@ def named(cls: type) -> str:
     )
 
 
+class Room:
+    """
+    How many bytes may still be written of one event.
+
+    What holds others takes the least that it needs before they are looked at, so that work ends at
+    the limit, however large the event is, and however often it holds the same thing.
+    """
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = DATA_SIZE_LIMIT
+
+    def take(self, size: int) -> None:
+        """Refuse what needs more than there is left."""
+        self._left -= size
+        if self._left < 0:
+            raise too_large(DATA_SIZE_LIMIT)
+
+
 class Form(ABC):
     """How the values of one type are written and read. `dump` and `load` refuse everything else."""
 
@@ -60,14 +82,16 @@ class Form(ABC):
     types: tuple[type[Any], ...]
     #: What the type is called in messages, and in a union of types that JSON cannot tell apart.
     tag: str
+    #: Of `types` those whose values are in JSON what they are in Python, if JSON can hold them at all.
+    plain: frozenset[type] = frozenset()
 
     @abstractmethod
-    def dump(self, value: Any) -> Any:
-        """Return `value` as JSON holds it."""
+    def dump(self, value: Any, room: Room) -> Any:
+        """Return `value` as JSON holds it, in the room that is left."""
 
+    @abstractmethod
     def load(self, data: Any) -> Any:
-        """Return the value that `dump` was given; itself, unless a form says otherwise."""
-        return self.dump(data)
+        """Return the value that `dump` was given."""
 
     def compare(self, sent: Any, got: Any) -> None:
         """Refuse what was loaded, `got`, unless it is the same as what was dumped."""
@@ -90,36 +114,47 @@ class Form(ABC):
 class _Null(Form):
     kinds = frozenset({type(None)})
     types: tuple[type[Any], ...] = (type(None),)
+    plain = frozenset({type(None)})
     tag = "null"
 
     @override
-    def dump(self, value: Any) -> None:
-        if value is not None:
-            raise self.wrong(value)
+    def dump(self, value: Any, room: Room) -> None:
+        self.load(value)
+
+    @override
+    def load(self, data: Any) -> None:
+        if data is not None:
+            raise self.wrong(data)
 
 
 class _Boolean(Form):
     kinds = frozenset({bool})
     types: tuple[type[Any], ...] = (bool,)
+    plain = frozenset({bool})
     tag = "bool"
 
     @override
-    def dump(self, value: Any) -> bool:
-        if value is True or value is False:
-            return value
-        raise self.wrong(value)
+    def dump(self, value: Any, room: Room) -> bool:
+        return self.load(value)
+
+    @override
+    def load(self, data: Any) -> bool:
+        if data is True or data is False:
+            return data
+        raise self.wrong(data)
 
 
 class _Integer(Form):
     kinds = frozenset({int})
     types: tuple[type[Any], ...] = (int,)
+    plain = frozenset({int})
     tag = "int"
 
     @override
-    def dump(self, value: Any) -> int:
+    def dump(self, value: Any, room: Room) -> int:
         if isinstance(value, int) and not isinstance(value, bool):
-            if value in INTEGERS:
-                return int(value)
+            if LEAST_INTEGER <= (number := int(value)) <= LARGEST_INTEGER:
+                return number
             raise Refused(reason="the integer does not fit in 64 bits", remedy="Send it as a str")
         raise self.wrong(value)
 
@@ -134,31 +169,36 @@ class _Float(Form):
     # As for a type checker, an int will do where a float is meant.
     kinds = frozenset({float, int})
     types: tuple[type[Any], ...] = (float, int)
+    plain = frozenset({float})
     tag = "float"
 
     @override
-    def dump(self, value: Any) -> float:
-        if isinstance(value, float):
-            if isfinite(value):
-                return float(value)
-            raise Refused(reason=f"{float(value)} is not a finite number")
-        if isinstance(value, int) and not isinstance(value, bool):
-            if -(2**53) <= value <= 2**53:
-                return float(value)
+    def dump(self, value: Any, room: Room) -> float:
+        return self.load(value)
+
+    @override
+    def load(self, data: Any) -> float:
+        if isinstance(data, float):
+            if isfinite(data):
+                return float(data)
+            raise Refused(reason=f"{float(data)} is not a finite number")
+        if isinstance(data, int) and not isinstance(data, bool):
+            if -(2**53) <= data <= 2**53:
+                return float(data)
             raise Refused(reason="the integer is too large for a float to hold exactly")
-        raise self.wrong(value)
+        raise self.wrong(data)
 
 
 class _String(Form):
     kinds = frozenset({str})
     types: tuple[type[Any], ...] = (str,)
+    plain = frozenset({str})
     tag = "str"
 
     @override
-    def dump(self, value: Any) -> str:
+    def dump(self, value: Any, room: Room) -> str:
         if isinstance(value, str):
-            if len(value) > DATA_SIZE_LIMIT:
-                raise _too_long(value)
+            room.take(len(value))
             # Not str(): that of an enum's member is its name.
             return _writable(value if type(value) is str else str.__str__(value))
         raise self.wrong(value)
@@ -168,13 +208,6 @@ class _String(Form):
         if type(data) is str:
             return data
         raise self.wrong(data)
-
-
-def _too_long(value: str | bytes | bytearray) -> Refused:
-    return Refused(
-        reason=f"a {type(value).__name__} of {len(value):,}, more than the {DATA_SIZE_LIMIT:,} allowed",
-        remedy="Store it elsewhere and send where it is",
-    )
 
 
 def _writable(value: str) -> str:
@@ -201,9 +234,11 @@ class Text(Form):
     kinds = frozenset({str})
 
     @override
-    def dump(self, value: Any) -> str:
+    def dump(self, value: Any, room: Room) -> str:
         if isinstance(value, self.types) and not isinstance(value, self.not_types):
-            return _writable(self.written(value))
+            written = self.written(value)
+            room.take(len(written))
+            return _writable(written)
         raise self.wrong(value)
 
     @override
@@ -243,7 +278,7 @@ def _time(value: time) -> str:
 
 def _base64(value: bytes | bytearray) -> str:
     if len(value) > DATA_SIZE_LIMIT:
-        raise _too_long(value)
+        raise too_large(DATA_SIZE_LIMIT)
     return base64.b64encode(value).decode("ascii")
 
 

@@ -5,25 +5,45 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from json.encoder import encode_basestring_ascii
 from math import isfinite
 from typing import Any, Final, NoReturn, Self, TypeAlias
 
 import msgspec
 
-from eventbus.defaults import ACTION_TEXT_LIMIT
+from eventbus.text import described, short, shown
 
-__all__ = ["INTEGERS", "JSON", "Refused", "described", "parse", "short", "shown", "text"]
+__all__ = [
+    "JSON",
+    "LARGEST_INTEGER",
+    "LEAST_INTEGER",
+    "Refused",
+    "described",
+    "fitted",
+    "parse",
+    "reread",
+    "short",
+    "shown",
+    "text",
+    "too_large",
+]
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
-#: The integers that travel: those that fit in 64 bits, signed or unsigned.
-INTEGERS: Final = range(-(2**63), 2**64)
+#: The integers that travel lie between these: they fit in 64 bits, signed or unsigned. No range: to
+#: ask one for a number whose class derives from int, as an IntEnum does, walks through all of it.
+LEAST_INTEGER: Final = -(2**63)
+LARGEST_INTEGER: Final = 2**64 - 1
 
-_LONGEST_INTEGER: Final = len(str(INTEGERS[0]))
+_STORE_IT: Final = "Store it elsewhere and send where it is"
+_LONGEST_INTEGER: Final = len(str(LEAST_INTEGER))
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 # Possessive, and content with a string that never ends: the scan is linear whatever it is given.
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+#: Digits as long as the shortest integer beyond 64 bits, and from each digit to the one they are of.
+_LONG: Final = b"0" * len(str(2**63))
+_DIGITS: Final = bytes(48 if one in b"0123456789" else one for one in range(256))
 _BRACKETS: Final = b"[]{}"
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(_BRACKETS))
 
@@ -47,38 +67,6 @@ class Refused(Exception):  # noqa: N818 -- becomes an EncodeError or a DecodeErr
         return self
 
 
-def short(value: str) -> str:
-    r"""
-    Return `value` as a message may repeat it: one line, printable, not long.
-
-    Example:
-        >>> short("a\nb")
-        'a\\nb'
-    """
-    cut = value[: ACTION_TEXT_LIMIT + 1]
-    if not cut.isascii() or not cut.isprintable():
-        # Control and direction marks would rewrite the line of a log or a terminal.
-        cut = ascii(cut)[1:-1]
-    return cut if len(cut) <= ACTION_TEXT_LIMIT else cut[:ACTION_TEXT_LIMIT] + "..."
-
-
-def described(error: BaseException) -> str:
-    """Return the type and text of a user's exception, even of one whose `str()` raises."""
-    try:
-        said = short(str(error))
-    except Exception:  # noqa: BLE001 -- a user's __str__ may raise anything
-        said = ""
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
-
-
-def shown(value: object) -> str:
-    """Return the `repr` of a user's value, as a message may repeat it."""
-    try:
-        return short(repr(value))
-    except Exception:  # noqa: BLE001 -- a user's __repr__ may raise anything
-        return f"a {type(value).__qualname__}"
-
-
 def text(value: object, *, size: int) -> bytes:
     """
     Return `value`, made of what JSON holds, as ASCII JSON of at most `size` bytes.
@@ -88,40 +76,101 @@ def text(value: object, *, size: int) -> bytes:
     Raises:
         Refused: It is longer.
     """
-    written = msgspec.json.encode(value)
+    return fitted(_ENCODER.encode(value), size=size)
+
+
+def fitted(written: bytes, *, size: int) -> bytes:
+    """
+    Return JSON as `text` does: in ASCII, and at most `size` bytes of it.
+
+    Raises:
+        Refused: It is longer.
+    """
     if len(written) <= size and not written.isascii():
-        # Beyond ASCII there are only letters inside strings.
-        written = _NOT_ASCII.sub(_escaped, written.decode()).encode("ascii")
+        written = _in_ascii(written)
     if len(written) > size:
-        raise Refused(
-            reason=f"{len(written):,} bytes, more than the {size:,} allowed",
-            remedy="Store it elsewhere and send where it is",
-        )
+        raise too_large(size, f"{len(written):,} bytes, ")
     return written
 
 
+def too_large(size: int, found: str = "") -> Refused:
+    """Return the refusal of what needs more than `size` bytes."""
+    return Refused(reason=f"{found}more than the {size:,} bytes allowed", remedy=_STORE_IT)
+
+
+def _in_ascii(written: bytes) -> bytes:
+    # Beyond ASCII there are only letters inside strings.
+    return _NOT_ASCII.sub(_escaped, written.decode()).encode("ascii")
+
+
 def _escaped(found: re.Match[str]) -> str:
-    return json.dumps(found[0])[1:-1]
+    return encode_basestring_ascii(found[0])[1:-1]
 
 
-def parse(data: bytes, *, size: int, depth: int) -> Any:
+def parse(data: bytes, *, size: int, depth: int, keys: int) -> Any:
     """
     Return the value of strict JSON: UTF-8, no duplicate key, only finite numbers within 64 bits.
 
-    Size and depth are checked first, so that hostile bytes cost neither memory nor stack.
+    Size, depth and number of keys are checked first, so that hostile bytes cost neither memory nor
+    stack.
 
     Args:
         data: One JSON document.
         size: Most bytes.
         depth: Most levels of arrays and objects.
+        keys: Most keys of all objects.
 
     Raises:
         Refused: It is not that.
     """
-    if len(data) > size:
-        raise Refused(reason=f"{len(data):,} bytes, more than the {size:,} allowed")
-    if data.count(b"[") + data.count(b"{") > depth:
+    _check_bounds(data, size, depth, keys)
+    return _own(data) or _parsed(data)
+
+
+def reread(written: bytes, *, size: int, depth: int, keys: int) -> Any:
+    """
+    Return the value of what `text` has just written; bounded as `parse` does.
+
+    That it is strict JSON need not be asked. Arguments as those of `parse`.
+
+    Raises:
+        Refused: It is more than is allowed.
+    """
+    _check_bounds(written, size, depth, keys)
+    return _OWN_DECODER.decode(written)
+
+
+def _check_bounds(data: bytes, size: int, depth: int, keys: int) -> None:
+    length = len(data)
+    if length > size:
+        raise Refused(reason=f"{length:,} bytes, more than the {size:,} allowed")
+    # Cheap questions first: each level and each key takes a byte, and most data has few of both.
+    if length > depth and data.count(b"[") + data.count(b"{") > depth:
         _check_depth(data, depth)
+    if length > keys and data.count(b":") > keys:
+        _check_keys(data, keys)
+
+
+def _own(data: bytes) -> Any:
+    """
+    Return the value of `data` if it is what `text` writes of that value, byte for byte; else None.
+
+    Then each key occurs once, and all else is as it should be: nothing need be looked at one by
+    one. That is the case for nearly all data, and several times as quick.
+    """
+    try:
+        value = _OWN_DECODER.decode(data)
+        written = _ENCODER.encode(value)
+        if not written.isascii():
+            written = _in_ascii(written)
+    except (ValueError, OverflowError, msgspec.MsgspecError):
+        return None
+    # Integers that are longer than 64 bits may come back the same. Their length tells.
+    same = written == data and _LONG not in data.translate(_DIGITS)
+    return value if same else None
+
+
+def _parsed(data: bytes) -> Any:
     try:
         value = _DECODER.decode(data.decode("utf-8"))
         if _SURROGATE.search(data):
@@ -144,6 +193,12 @@ def _check_depth(data: bytes, limit: int) -> None:
             raise Refused(reason=f"nested deeper than {limit} levels")
 
 
+def _check_keys(data: bytes, limit: int) -> None:
+    # A colon in a string is no key.
+    if _STRING.sub(b"", data).count(b":") > limit:
+        raise Refused(reason=f"more than {limit:,} keys", remedy=_STORE_IT)
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
@@ -154,7 +209,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _integer(digits: str) -> int:
     # The length first: int() of very many digits is slow, and refused by Python itself.
-    if len(digits) <= _LONGEST_INTEGER and (value := int(digits)) in INTEGERS:
+    if (
+        len(digits) <= _LONGEST_INTEGER
+        and LEAST_INTEGER <= (value := int(digits)) <= LARGEST_INTEGER
+    ):
         return value
     raise Refused(reason=f"the integer {short(digits)} does not fit in 64 bits")
 
@@ -169,6 +227,8 @@ def _constant(name: str) -> NoReturn:
     raise Refused(reason=f"{name} is not JSON")
 
 
+_ENCODER: Final = msgspec.json.Encoder()
+_OWN_DECODER: Final = msgspec.json.Decoder()
 _DECODER: Final = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_constant
 )

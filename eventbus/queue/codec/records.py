@@ -14,18 +14,13 @@ from typing import Any, Final, NotRequired, Required, get_args, get_origin
 import attrs
 import msgspec
 from attrs import frozen
-from typing_extensions import (
-    Format,
-    ReadOnly,
-    get_annotations,
-    get_original_bases,
-    override,
-)
+from typing_extensions import Format, ReadOnly, get_annotations, get_original_bases, override
 
 from eventbus.defaults import DATA_SIZE_LIMIT
 from eventbus.queue.codec.containers import ANY
-from eventbus.queue.codec.forms import SEND_ITS_ID, Form, class_names, named
-from eventbus.queue.codec.jsontext import Refused, described, short, text
+from eventbus.queue.codec.forms import SEND_ITS_ID, Form, Room, class_names, named
+from eventbus.queue.codec.jsontext import Refused, text
+from eventbus.text import described, short
 
 __all__ = [
     "Model",
@@ -64,14 +59,24 @@ class _Object(Form):
     def __init__(self, cls: type) -> None:
         self.cls = cls
         self.tag = named(cls)
-        #: Given once they are known: a class may hold itself.
+        #: Its keys; filled in once all of them are known.
         self.slots: tuple[Slot, ...] = ()
+        #: The least that an object with all its keys takes.
+        self._size = 0
+
+    def fill(self, slots: tuple[Slot, ...]) -> None:
+        """Say what it holds, once that is known: a class may hold itself."""
+        self.slots = slots
+        self._size = sum(len(slot.key) + len('"":0,') for slot in slots if slot.always)
 
     @override
     def names(self) -> tuple[str, ...]:
         return class_names(self.cls)
 
-    def _fields(self, value: Any, get: Callable[[Any, str, Any], Any]) -> dict[str, Any]:
+    def _fields(
+        self, value: Any, room: Room, get: Callable[[Any, str, Any], Any]
+    ) -> dict[str, Any]:
+        room.take(self._size)
         made: dict[str, Any] = {}
         key = ""
         try:
@@ -79,7 +84,7 @@ class _Object(Form):
                 key = slot.key
                 one = get(value, slot.attribute, _ABSENT)
                 if one is not _ABSENT:
-                    made[key] = slot.form.dump(one)
+                    made[key] = slot.form.dump(one, room)
                 elif slot.always:
                     raise Refused(
                         reason=f"a {self.tag} does not keep it as {slot.attribute!r}",
@@ -127,10 +132,10 @@ class TypedRecord(_Object):
     types: tuple[type[Any], ...] = (dict,)
 
     @override
-    def dump(self, value: Any) -> dict[str, Any]:
+    def dump(self, value: Any, room: Room) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise self.wrong(value)
-        made = self._fields(value, dict.get)
+        made = self._fields(value, room, dict.get)
         if len(made) != len(value):
             unknown = sorted(short(str(one)) for one in value.keys() - made.keys())
             raise Refused(reason=f"{self.tag} has no key {', '.join(unknown[:5])}")
@@ -165,14 +170,17 @@ class Record(_Object):
             self._generated = issubclass(cls, (msgspec.Struct, tuple))
 
     @override
-    def dump(self, value: Any) -> dict[str, Any]:
+    def dump(self, value: Any, room: Room) -> dict[str, Any]:
         if type(value) is not self.cls:
             raise self.wrong(value)
-        return self._fields(value, getattr)
+        return self._fields(value, room, getattr)
 
     @override
     def load(self, data: Any) -> Any:
-        arguments = self._arguments(data)
+        return self.made(self._arguments(data))
+
+    def made(self, arguments: dict[str, Any]) -> Any:
+        """Return an object of the class; its constructor's refusal is one of ours."""
         try:
             return self.cls(**arguments)
         except Exception as error:
@@ -226,11 +234,11 @@ class Model(Form):
         return class_names(self.cls)
 
     @override
-    def dump(self, value: Any) -> Any:
+    def dump(self, value: Any, room: Room) -> Any:
         if type(value) is not self.cls:
             raise self.wrong(value)
         try:
-            return ANY.dump(self._data(value))
+            return ANY.dump(self._data(value), room)
         except ValueError as error:
             raise Refused(reason=described(error)) from error
 

@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 
-from eventbus.defaults import DATA_DEPTH_LIMIT, DATA_SIZE_LIMIT
+from eventbus.defaults import DATA_DEPTH_LIMIT, DATA_KEYS_LIMIT, DATA_SIZE_LIMIT
 from eventbus.dispatch.names import Declaration, declaration, real_module
 from eventbus.errors import DecodeError, EncodeError, InvalidOption, UnknownName
 from eventbus.queue.codec.compiling import Compiler
 from eventbus.queue.codec.containers import ANY, Row
 from eventbus.queue.codec.document import wire_name
-from eventbus.queue.codec.forms import Form, named
-from eventbus.queue.codec.jsontext import Refused, described, parse, short, text
+from eventbus.queue.codec.flat import flat
+from eventbus.queue.codec.forms import Form, Room, named
+from eventbus.queue.codec.jsontext import Refused, parse, reread, text
+from eventbus.text import described, short
 
-__all__ = ["EventTypes", "PayloadCodec", "TypeCodec", "decode_payload", "encode_payload"]
+__all__ = ["EventTypes", "PayloadCodec", "TypeCodec", "decode_value", "encode_value"]
+
+
+#: What a payload is called where its event's name is not given.
+_PAYLOAD: Final = "a payload"
+#: Most arguments of a payload whose row of forms is kept.
+_MANY: Final = 32
+
+
+#: What data may hold.
+_BOUNDS: Final[Mapping[str, int]] = {
+    "size": DATA_SIZE_LIMIT,
+    "depth": DATA_DEPTH_LIMIT,
+    "keys": DATA_KEYS_LIMIT,
+}
+
+
+def _parsed(data: bytes) -> Any:
+    return parse(data, **_BOUNDS)
 
 
 def _encoded(form: Form, value: Any, event: str) -> bytes:
     """Return `value` as JSON that was read back, as a worker will, and is still the same."""
     try:
-        data = text(form.dump(value), size=DATA_SIZE_LIMIT)
-        again = form.load(parse(data, size=DATA_SIZE_LIMIT, depth=DATA_DEPTH_LIMIT))
+        data = text(form.dump(value, Room()), size=DATA_SIZE_LIMIT)
+        again = form.load(reread(data, **_BOUNDS))
         if value != again:
             form.compare(value, again)
     except Refused as refused:
-        raise EncodeError(
-            event=event, field=refused.path, reason=refused.reason, remedy=refused.remedy
-        ) from refused.__cause__
+        raise _unstorable(refused, event) from refused.__cause__
     except RecursionError as error:
         raise EncodeError(
             event=event, field="", reason="it holds itself, or is nested too deep"
@@ -36,6 +54,12 @@ def _encoded(form: Form, value: Any, event: str) -> bytes:
         # A property or an `__eq__` of the user's own may raise anything.
         raise EncodeError(event=event, field="", reason=described(error)) from error
     return data
+
+
+def _unstorable(refused: Refused, event: str) -> EncodeError:
+    return EncodeError(
+        event=event, field=refused.path, reason=refused.reason, remedy=refused.remedy
+    )
 
 
 def _rejected(refused: Refused, event: str, envelope: str) -> NoReturn:
@@ -47,7 +71,7 @@ def _rejected(refused: Refused, event: str, envelope: str) -> NoReturn:
 
 class TypeCodec:
     """
-    How the events of one class are written and read; made once a class, by `EventTypes`.
+    How the events, or jobs, of one class are written and read; made once a class, by `EventTypes`.
 
     Example:
         >>> from attrs import frozen
@@ -65,8 +89,8 @@ class TypeCodec:
         OrderShipped(order_id=1)
     """
 
-    def __init__(self, cls: type, form: Form) -> None:
-        declared = declaration(cls) or Declaration(name=wire_name(cls))
+    def __init__(self, cls: type, form: Form, declared: Declaration | None = None) -> None:
+        declared = declared or declaration(cls) or Declaration(name=wire_name(cls))
         #: The class whose events these are.
         self.cls: Final = cls
         #: What the class is called in a queue.
@@ -75,6 +99,7 @@ class TypeCodec:
         self.version: Final = declared.version
         self._upcast = declared.upcast
         self._form = form
+        self._flat = flat(form)
 
     def encode(self, event: object) -> bytes:
         """
@@ -86,7 +111,8 @@ class TypeCodec:
         Raises:
             EncodeError: Something in it cannot be stored, or would not come back as it is.
         """
-        return _encoded(self._form, event, self.name)
+        data = None if self._flat is None else self._flat.encode(event)
+        return _encoded(self._form, event, self.name) if data is None else data
 
     def decode(self, data: bytes, version: int, *, envelope: str = "") -> Any:
         """
@@ -103,12 +129,18 @@ class TypeCodec:
         """
         self.check_version(version)
         try:
-            value = parse(data, size=DATA_SIZE_LIMIT, depth=DATA_DEPTH_LIMIT)
+            value = _parsed(data)
             if version < self.version:
                 value = self._raised(value, version)
-            return self._form.load(value)
+            made = None if self._flat is None else self._flat.load(value)
+            return self._form.load(value) if made is None else made
         except Refused as refused:
             _rejected(refused, self.name, envelope)
+        except RecursionError as error:
+            # Text is not that deep. What an upcast returns may hold itself.
+            raise DecodeError(
+                reason=f"{self.name}: its data never ends", envelope=envelope
+            ) from error
 
     def check_version(self, version: int) -> None:
         """
@@ -124,9 +156,9 @@ class TypeCodec:
 
     def _raised(self, value: Any, version: int) -> Any:
         """Return data of an older version, taken through the steps to today's."""
+        if not isinstance(value, dict):
+            raise Refused(reason=f"version {version} is no object")
         for older in range(version, self.version):
-            if not isinstance(value, dict):
-                raise Refused(reason=f"version {older} is no object")
             step = self._upcast.get(older)
             if step is None:
                 raise Refused(reason=f"no upcast from version {older} to {older + 1} is declared")
@@ -136,6 +168,10 @@ class TypeCodec:
                 raise Refused(
                     reason=f"the upcast from version {older} raised {described(error)}"
                 ) from error
+            if not isinstance(value, dict):
+                raise Refused(
+                    reason=f"the upcast from version {older} returned {named(type(value))}, no dict"
+                )
         return value
 
 
@@ -196,17 +232,28 @@ class EventTypes:
         try:
             return self._compiled(cls)
         except Refused as refused:
-            raise EncodeError(
-                event=name, field=refused.path, reason=refused.reason, remedy=refused.remedy
-            ) from refused.__cause__
+            raise _unstorable(refused, name) from refused.__cause__
 
-    def lookup(self, name: str, version: int = 1) -> TypeCodec:
+    def codec_for_jobs(self, cls: type, name: str) -> TypeCodec:
+        """
+        Return the codec of a class of jobs, stored under `name`; no event can have that class.
+
+        Raises:
+            EncodeError: It has a field that cannot be stored.
+        """
+        try:
+            return TypeCodec(cls, self._compiler.form(cls), Declaration(name=name))
+        except Refused as refused:
+            raise _unstorable(refused, name) from refused.__cause__
+
+    def lookup(self, name: str, version: int = 1, *, envelope: str = "") -> TypeCodec:
         """
         Return the codec of the class that an event was stored as, to decode it.
 
         Args:
             name: As the document has it.
             version: As the document has it.
+            envelope: The id of the envelope, for the error.
 
         Raises:
             UnknownName: This code has no such class, or an older version of it.
@@ -214,13 +261,13 @@ class EventTypes:
         """
         cls = self._classes.get(name)
         if cls is None:
-            raise UnknownName(kind="event", name=short(name), known=sorted(self._classes))
+            raise UnknownName(kind="event", name=short(name), known=tuple(self._classes))
         codec = self._codecs.get(cls)
         if codec is None:
             try:
                 codec = self._compiled(cls)
             except Refused as refused:
-                _rejected(refused, short(name), "")
+                _rejected(refused, short(name), envelope)
         codec.check_version(version)
         return codec
 
@@ -248,7 +295,7 @@ class PayloadCodec:
         EncodeError: A hint is of a type that cannot be stored.
     """
 
-    def __init__(self, hints: Sequence[Any] | None = None, *, event: str = "a payload") -> None:
+    def __init__(self, hints: Sequence[Any] | None = None, *, event: str = _PAYLOAD) -> None:
         compiler = Compiler()
         forms: list[Form] = []
         for index, hint in enumerate(hints or ()):
@@ -262,22 +309,28 @@ class PayloadCodec:
                     remedy=refused.remedy,
                 ) from refused.__cause__
         self._forms = tuple(forms)
-        self._event = event
+        #: By how many arguments there are; a payload of very many is made anew each time.
+        self._rows: dict[int, Row] = {}
 
     def _row(self, length: int) -> Row:
-        # A listener may take fewer, with `*args`, or more, with defaults.
-        return Row([*self._forms[:length], *[ANY] * (length - len(self._forms))])
+        row = self._rows.get(length)
+        if row is None:
+            # A listener may take fewer, with `*args`, or more, with defaults.
+            row = Row([*self._forms[:length], *[ANY] * (length - len(self._forms))])
+            if length <= _MANY:
+                self._rows[length] = row
+        return row
 
-    def encode(self, args: tuple[Any, ...]) -> bytes:
+    def encode(self, args: tuple[Any, ...], *, event: str = _PAYLOAD) -> bytes:
         """
         Return a payload as a JSON array that decodes to the same payload.
 
         Raises:
             EncodeError: An argument cannot be stored, or would not come back as it is.
         """
-        return _encoded(self._row(len(args)), args, self._event)
+        return _encoded(self._row(len(args)), args, event)
 
-    def decode(self, data: bytes, *, envelope: str = "") -> tuple[Any, ...]:
+    def decode(self, data: bytes, *, event: str = _PAYLOAD, envelope: str = "") -> tuple[Any, ...]:
         """
         Return the payload that `data` holds.
 
@@ -285,21 +338,38 @@ class PayloadCodec:
             DecodeError: It is no such payload.
         """
         try:
-            value = parse(data, size=DATA_SIZE_LIMIT, depth=DATA_DEPTH_LIMIT)
+            value = _parsed(data)
             return self._row(len(value) if isinstance(value, list) else 0).load(value)
         except Refused as refused:
-            _rejected(refused, self._event, envelope)
+            _rejected(refused, event, envelope)
 
 
-def encode_payload(
-    args: tuple[Any, ...], hints: Sequence[Any] | None = None, *, event: str = "a payload"
-) -> bytes:
-    """Return a payload as JSON, once; see `PayloadCodec`, which can be kept."""
-    return PayloadCodec(hints, event=event).encode(args)
+def encode_value(value: Any, *, event: str) -> bytes:
+    """
+    Return a plain value as JSON that reads back as the same value.
+
+    Args:
+        value: What JSON holds; a tuple, say, would come back as a list.
+        event: What it is called in the error.
+
+    Raises:
+        EncodeError: It is not that, or breaks a limit.
+
+    Example:
+        >>> encode_value({"to": "a@example.com"}, event="a raw job")
+        b'{"to":"a@example.com"}'
+    """
+    return _encoded(ANY, value, event)
 
 
-def decode_payload(
-    data: bytes, hints: Sequence[Any] | None = None, *, event: str = "a payload", envelope: str = ""
-) -> tuple[Any, ...]:
-    """Return the payload that `data` holds, once; see `PayloadCodec`, which can be kept."""
-    return PayloadCodec(hints, event=event).decode(data, envelope=envelope)
+def decode_value(data: bytes, *, event: str, envelope: str = "") -> Any:
+    """
+    Return the plain value that `data` holds.
+
+    Raises:
+        DecodeError: It is no strict JSON, or breaks a limit.
+    """
+    try:
+        return _parsed(data)
+    except Refused as refused:
+        _rejected(refused, event, envelope)

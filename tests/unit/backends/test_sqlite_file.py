@@ -12,7 +12,14 @@ from threading import Thread
 
 import pytest
 
+from eventbus.backends.base import Charge
 from eventbus.backends.sqlite import SqliteBackend, load_driver, wal_is_safe
+from eventbus.defaults import (
+    SQLITE_JOURNAL_SIZE,
+    SQLITE_LOG_LIMIT,
+    SQLITE_LOG_SIZE,
+    SQLITE_PAGE_SIZE,
+)
 from eventbus.errors import (
     BackendUnavailable,
     InvalidOption,
@@ -22,18 +29,11 @@ from eventbus.errors import (
 )
 from eventbus.queue.envelope import Envelope
 
-#: Also for what others do to the file: in one process two SQLites do not see each other's locks.
-DRIVER = load_driver()
+#: Set by the fixture `driver`.
+DRIVER = None
 JOB = Envelope(id="a", queue="jobs", body=b"{}")
 
-unsafe_only = pytest.mark.skipif(
-    wal_is_safe(DRIVER.sqlite_version_info), reason="WAL is safe on this SQLite"
-)
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "queue.db"
+pytestmark = pytest.mark.usefixtures("driver")
 
 
 @pytest.fixture
@@ -41,11 +41,6 @@ def backend(path):
     backend = SqliteBackend(path)
     yield backend
     backend.close()
-
-
-@pytest.fixture
-def impatient(monkeypatch):
-    monkeypatch.setattr("eventbus.backends.sqlite.SQLITE_BUSY_TIMEOUT", 0.05)
 
 
 @pytest.fixture
@@ -111,23 +106,26 @@ def test_a_sqlite_that_is_too_old_or_missing_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pysqlite3", None)
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
 
-    with pytest.raises(MissingDependency, match=r"eventbus\[sqlite\]"):
+    with pytest.raises(MissingDependency, match=r"SQLite 3.35 or newer.*eventbus\[sqlite\]"):
         load_driver()
 
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 35, 0))
+    assert load_driver() is sqlite3
 
-@unsafe_only
+
+@pytest.mark.usefixtures("unsafe_wal")
 def test_wal_is_refused_where_it_is_not_safe(path):
     with pytest.raises(MissingDependency, match=r"eventbus\[sqlite\]"):
         SqliteBackend(path, journal="wal")
 
 
-@unsafe_only
+@pytest.mark.usefixtures("unsafe_wal")
 def test_a_file_in_wal_mode_is_refused_where_wal_is_not_safe(backend, wal_file):
     with pytest.raises(MissingDependency, match="a file in WAL mode"):
         backend.push([JOB])
 
 
-@unsafe_only
+@pytest.mark.usefixtures("unsafe_wal")
 def test_a_file_that_is_switched_to_wal_under_a_running_process_is_refused(backend, path):
     backend.push([JOB])
     other = DRIVER.connect(path, isolation_level=None)
@@ -174,7 +172,7 @@ def test_a_file_is_switched_away_from_wal_on_request(path, wal_file):
 def test_the_switch_waits_for_the_others(path, wal_file, monkeypatch):
     waited = []
     monkeypatch.setattr(
-        "eventbus.backends.sqlite.time.sleep", lambda s: (waited.append(s), wal_file.close())
+        "eventbus.backends.sqlite_file.time.sleep", lambda s: (waited.append(s), wal_file.close())
     )
     backend = SqliteBackend(path, journal="PERSIST")
 
@@ -184,13 +182,15 @@ def test_the_switch_waits_for_the_others(path, wal_file, monkeypatch):
     assert waited
 
 
-def test_the_switch_does_not_wait_for_ever(path, wal_file, impatient):
+def test_the_switch_does_not_wait_for_ever(path, wal_file):
     with pytest.raises(BackendUnavailable, match="locked"):
-        SqliteBackend(path, journal="PERSIST").push([JOB])
+        SqliteBackend(path, journal="PERSIST", busy_timeout=0.05).push([JOB])
 
 
 @pytest.mark.parametrize("synchronous, level", [("normal", 1), ("FULL", 2), ("extra", 3)])
-def test_synchronous_is_what_was_asked_for(path, synchronous, level):
+def test_synchronous_is_what_was_asked_for(path, driver, synchronous, level):
+    if synchronous == "normal" and not wal_is_safe(driver.sqlite_version_info):
+        pytest.skip(f"WAL is not safe on SQLite {driver.sqlite_version}, and NORMAL without it")
     backend = SqliteBackend(path, synchronous=synchronous)
 
     with backend._file.connection("test") as db:
@@ -280,6 +280,15 @@ def test_what_is_no_file_is_refused(backend, path, make):
         backend.push([JOB])
 
 
+def test_a_file_that_has_another_name_too_is_refused(backend, path):
+    """Under the other name nobody would find its journal after a crash."""
+    path.touch(0o600)
+    path.with_name("other.db").hardlink_to(path)
+
+    with pytest.raises(InvalidOption, match="no other hard link"):
+        backend.push([JOB])
+
+
 def test_a_folder_that_everybody_can_write_to_is_refused(backend, path):
     path.parent.chmod(0o777)
 
@@ -302,7 +311,7 @@ def test_the_file_says_that_it_is_ours(backend, path):
 
     with backend._file.connection("test") as db:
         assert db.execute("PRAGMA application_id").fetchall() == [(0x65766273,)]
-        assert db.execute("PRAGMA user_version").fetchall() == [(1,)]
+        assert db.execute("PRAGMA user_version").fetchall() == [(2,)]
 
 
 def test_who_is_second_to_make_the_file_takes_the_schema_of_the_first(backend, path, monkeypatch):
@@ -326,7 +335,7 @@ def test_who_is_second_to_make_the_file_takes_the_schema_of_the_first(backend, p
         (["CREATE TABLE theirs (x)"], "of another application"),
         (["PRAGMA user_version = 7"], "of another application"),
         (["PRAGMA application_id = 1"], "of another application"),
-        (["PRAGMA application_id = 0x65766273", "PRAGMA user_version = 2"], "2"),
+        (["PRAGMA application_id = 0x65766273", "PRAGMA user_version = 3"], "3"),
     ],
     ids=["tables", "version", "owner", "newer"],
 )
@@ -341,7 +350,7 @@ def test_a_file_that_another_wrote_is_left_alone(backend, path, statements, foun
     with pytest.raises(SchemaMismatch) as caught:
         backend.push([JOB])
 
-    assert (caught.value.found, caught.value.wanted) == (found, "1")
+    assert (caught.value.found, caught.value.wanted) == (found, "2")
     assert path.read_bytes() == before
 
 
@@ -353,6 +362,24 @@ def test_a_file_that_is_no_database_is_left_alone(backend, path):
         backend.push([JOB])
 
     assert path.read_bytes().startswith(b"these are")
+
+
+def test_a_connection_that_cannot_be_used_is_closed_at_once(backend, path, monkeypatch):
+    path.write_text("these are the plans of a house, no jobs")
+    path.chmod(0o600)
+    opened, connect = [], DRIVER.connect
+
+    def watched(*arguments, **options):
+        opened.append(connect(*arguments, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(DRIVER, "connect", watched)
+    with pytest.raises(SchemaMismatch):
+        backend.push([JOB])
+
+    [connection] = opened
+    with pytest.raises(DRIVER.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
 
 
 # Under a running process
@@ -389,9 +416,26 @@ def test_a_new_connection_does_not_make_a_deleted_file_anew(backend, path):
     assert not path.exists()
 
 
+def test_a_file_that_is_replaced_while_it_is_opened_is_refused(backend, path, monkeypatch):
+    backend.push([JOB])
+    backend.close()
+    connect = DRIVER.connect
+
+    def replacing(*arguments, **options):
+        path.rename(path.with_name("kept.db"))
+        path.touch(0o600)
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr(DRIVER, "connect", replacing)
+    with pytest.raises(BackendUnavailable, match="replaced"):
+        backend.push([JOB])
+
+    assert path.read_bytes() == b""
+
+
 def test_an_error_of_the_system_is_translated(backend, path):
     backend.push([JOB])
-    path.parent.rename(path.parent.with_name("moved"))
+    path.parent.rename(path.parent.with_name(f"{path.parent.name}-moved"))
     path.parent.touch()
 
     with pytest.raises(BackendUnavailable, match="Not a directory"):
@@ -405,18 +449,18 @@ def test_an_error_of_sqlite_is_translated_and_undoes_what_had_begun(backend, pat
     [claim] = backend.claim(["jobs"], limit=1, lease=60)
 
     with pytest.raises(BackendUnavailable, match="no such table") as caught:
-        backend.bury([claim], error="boom", spend=True)
+        backend.bury([claim], error="boom", charge=Charge.ERROR)
 
     assert isinstance(caught.value.__cause__, DRIVER.OperationalError)
     other.execute("ALTER TABLE hidden RENAME TO failed")
     other.close()
     assert backend.size("jobs").leased == 1
-    assert backend.bury([claim], error="boom", spend=True) == []
+    assert backend.bury([claim], error="boom", charge=Charge.ERROR) == []
 
 
-def test_a_writer_that_does_not_end_makes_the_store_unavailable(backend, path, impatient):
+def test_a_writer_that_does_not_end_makes_the_store_unavailable(path):
+    backend = SqliteBackend(path, busy_timeout=0.05)
     backend.push([JOB])
-    backend.close()
     other = DRIVER.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
@@ -440,6 +484,151 @@ def test_a_full_file_stores_nothing_and_recovers(backend):
     assert backend.size("jobs").ready == 1  # on a new connection, without the limit
     backend.push(large)
     assert backend.size("jobs").ready == 21
+
+
+def test_a_full_file_keeps_what_it_acknowledged_and_drains_when_space_returns(backend, monkeypatch):
+    """F26: acknowledged = found, with no restart."""
+    backend.push([JOB])
+    with backend._file.connection("test") as db:
+        [(pages,)] = db.execute("PRAGMA page_count").fetchall()
+    backend.close()
+    connect = DRIVER.connect
+
+    def connect_to_full_disk(*args, **options):
+        db = connect(*args, **options)
+        db.execute(f"PRAGMA max_page_count = {pages + 10}")
+        return db
+
+    monkeypatch.setattr(DRIVER, "connect", connect_to_full_disk)
+    stored, refused = ["a"], []
+    for number in range(30):
+        try:
+            backend.push([Envelope(id=str(number), queue="jobs", body=bytes(700))])
+        except BackendUnavailable as error:
+            refused.append(error)
+        else:
+            stored.append(str(number))
+
+    assert "full" in str(refused[0])
+    assert backend.size("jobs").ready == len(stored)
+    claims = backend.claim(["jobs"], limit=1, lease=60)
+    assert backend.ack(claims) == []
+    monkeypatch.undo()
+    backend.close()
+    backend.push([Envelope(id="again", queue="jobs", body=b"{}")])
+    claims += backend.claim(["jobs"], limit=100, lease=60)
+    assert sorted(claim.envelope.id for claim in claims) == sorted([*stored, "again"])
+
+
+def test_a_file_that_can_only_be_read_takes_no_push(backend, path, monkeypatch):
+    """F27"""
+    backend.push([JOB])
+    backend.close()
+    connect = DRIVER.connect
+    monkeypatch.setattr(
+        DRIVER,
+        "connect",
+        lambda place, **options: connect(place.replace("mode=rw", "mode=ro"), **options),
+    )
+
+    with pytest.raises(BackendUnavailable, match="readonly"):
+        backend.push([Envelope(id="b", queue="jobs", body=b"{}")])
+    with pytest.raises(BackendUnavailable, match="readonly"):
+        backend.claim(["jobs"], limit=1, lease=60)
+
+
+def test_an_empty_queue_is_looked_at_without_the_lock_of_a_writer(path):
+    """A worker that waits does not hinder one that writes."""
+    backend = SqliteBackend(path, busy_timeout=0.05)
+    backend.push([JOB])
+    writer = DRIVER.connect(path, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+
+    assert backend.claim(["empty"], limit=1, lease=60) == []
+    assert backend.flags() == {}
+    assert backend.next_due(["empty"]) is None
+
+    writer.close()
+    backend.close()
+
+
+def test_a_claim_looks_again_under_the_lock(backend, monkeypatch):
+    """Between the look and the lock another may have taken what was due."""
+    backend.push([JOB])
+    other = SqliteBackend(backend.path)
+    begin = backend._file._patiently
+
+    def slowly(*act):
+        assert len(other.claim(["jobs"], limit=1, lease=60)) == 1
+        begin(*act)
+
+    monkeypatch.setattr(backend._file, "_patiently", slowly)
+
+    assert backend.claim(["jobs"], limit=1, lease=60) == []
+    other.close()
+
+
+def test_a_wal_that_a_hanging_reader_made_grow_is_cut_once_it_is_gone(path, driver):
+    """F30"""
+    if not wal_is_safe(driver.sqlite_version_info):
+        pytest.skip(f"WAL is not safe on SQLite {driver.sqlite_version}")
+    wal = path.with_name("queue.db-wal")
+    with closing(SqliteBackend(path, synchronous="NORMAL")) as backend:
+        backend.push([JOB])
+        with closing(DRIVER.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM envelopes").fetchall()
+            for number in range(20):
+                large = Envelope(
+                    id=str(number), queue="jobs", body=bytes(SQLITE_JOURNAL_SIZE // 10)
+                )
+                backend.push([large])
+            assert wal.stat().st_size > 1.5 * SQLITE_JOURNAL_SIZE
+        for name in "xyz":
+            backend.push([Envelope(id=name, queue="jobs", body=b"{}")])
+
+        assert wal.stat().st_size <= SQLITE_JOURNAL_SIZE
+
+
+def test_a_rollback_journal_that_a_large_push_made_grow_is_cut(path):
+    """F30"""
+    with closing(SqliteBackend(path, journal="PERSIST")) as backend:
+        body = bytes(SQLITE_JOURNAL_SIZE // 4)
+        jobs = [Envelope(id=str(number), queue="jobs", body=body) for number in range(6)]
+        backend.push(jobs)
+        assert backend.clear("jobs") == 6
+        backend.push([JOB])
+
+        assert path.with_name("queue.db-journal").stat().st_size <= SQLITE_JOURNAL_SIZE
+
+
+def test_a_new_file_has_small_pages_and_an_old_one_keeps_its_own(backend, path, tmp_path):
+    backend.push([JOB])
+    with backend._file.connection("test") as db:
+        assert db.execute("PRAGMA page_size").fetchall() == [(SQLITE_PAGE_SIZE,)]
+
+    old = tmp_path / "old.db"
+    old.touch(0o600)
+    with closing(DRIVER.connect(old)) as db:
+        db.execute("PRAGMA page_size = 4096")
+        db.execute("VACUUM")
+    with closing(SqliteBackend(old)) as other:
+        other.push([JOB])
+        with other._file.connection("test") as db:
+            assert db.execute("PRAGMA page_size").fetchall() == [(4096,)]
+
+
+@pytest.mark.parametrize("page", [SQLITE_PAGE_SIZE, 4096])
+def test_a_log_is_folded_in_when_it_holds_so_many_bytes(path, page):
+    """Half of what it is cut down to, whatever the size of a page."""
+    path.touch(0o600)
+    with closing(DRIVER.connect(path)) as db:
+        db.execute(f"PRAGMA page_size = {page}")
+        db.execute("VACUUM")
+
+    with closing(SqliteBackend(path)) as backend, backend._file.connection("test") as db:
+        [(pages,)] = db.execute("PRAGMA wal_autocheckpoint").fetchall()
+        assert pages * page == SQLITE_LOG_SIZE == SQLITE_JOURNAL_SIZE // 2
 
 
 def failing_commit(*, done):
@@ -506,13 +695,13 @@ def test_a_body_that_was_mended_by_hand_is_still_bytes(backend, path):
     """The `sqlite3` shell stores what an operator types as text."""
     backend.push([JOB, Envelope(id="b", queue="jobs", body=b"{}")])
     with closing(DRIVER.connect(path, isolation_level=None)) as db:
-        db.execute("UPDATE envelopes SET body = '{\"v\":1}'")
+        db.execute("UPDATE envelopes SET body = '{\"v\":1}', crc = NULL")
 
     claims = backend.claim(["jobs"], limit=2, lease=60)
-    backend.bury(claims[1:], error="", spend=True)
+    backend.bury(claims[1:], error="", charge=Charge.ERROR)
 
     assert [one.envelope.body for one in claims] == [b'{"v":1}'] * 2
-    assert [one.envelope.body for one in backend.failed()] == [b'{"v":1}']
+    assert [one.envelope.body for one in backend.failed(limit=10)] == [b'{"v":1}']
 
 
 def test_a_thread_that_ends_leaves_no_connection_behind(backend, path):
@@ -523,7 +712,7 @@ def test_a_thread_that_ends_leaves_no_connection_behind(backend, path):
         thread.join()
 
     assert backend.size("jobs").ready == 5
-    assert len(backend._file._idle) == 1
+    assert len(backend._file.pool.idle) == 1
 
 
 def test_close_closes_every_connection_and_the_next_verb_opens_one(backend, path):
@@ -565,3 +754,21 @@ def open_files(path):
         except FileNotFoundError:
             continue  # the listing's own
     return found
+
+
+# Trouble
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_log_that_has_grown_large_is_told_of(path, more):
+    """F30: while a reader hangs, nothing bounds it."""
+    backend = SqliteBackend(path)
+    assert backend.trouble() == ""
+    log = path.with_name(f"{path.name}-wal")
+    with open(log, "wb") as file:
+        file.truncate(SQLITE_LOG_LIMIT + more)
+
+    told = backend.trouble()
+
+    assert (str(log) in told, "64 MiB" in told) == ((True, True) if more else (False, False))
+    assert told == backend.trouble()

@@ -47,12 +47,13 @@ def test_a_sqlite_url_is_a_path(url, path, tmp_path, monkeypatch):
 
 
 def test_options_reach_the_backend(tmp_path):
-    url = f"sqlite:///{tmp_path}/queue.db?synchronous=normal&journal=TRUNCATE"
+    url = f"sqlite:///{tmp_path}/queue.db?synchronous=extra&journal=TRUNCATE&busy_timeout=2.5"
     backend = open_backend(url).backend
 
     with backend._file.connection("test") as db:
-        assert db.execute("PRAGMA synchronous").fetchall() == [(1,)]
+        assert db.execute("PRAGMA synchronous").fetchall() == [(3,)]
         assert db.execute("PRAGMA journal_mode").fetchall() == [("truncate",)]
+    assert backend._file._busy_timeout == 2.5
 
     backend.close()
 
@@ -75,8 +76,7 @@ def test_a_url_names_the_default_queue():
 @pytest.mark.parametrize(
     "url, expected",
     [
-        ("kafka://host", "one of memory://, null://, sqlite://"),
-        ("redis://host", "no backend for redis yet"),
+        ("kafka://host", "one of memory://, null://, redis://"),
         ("postgres://host/db", "no backend for postgres yet"),
         ("memory://host", "just memory://"),
         ("null:///path", "just null://"),
@@ -90,6 +90,10 @@ def test_a_url_names_the_default_queue():
         ("sqlite:///queue.db?journal", "well-formed"),
         ("redis://[::1", "well-formed"),
         ("sqlite:///queue.db?synchronous=OFF", "one of NORMAL"),
+        ("sqlite:///queue.db?busy_timeout=soon", "a number of seconds"),
+        ("sqlite:///queue.db?busy_timeout=0", "more than 0"),
+        ("sqlite:///queue.db?busy_timeout=nan", "more than 0"),
+        ("sqlite:///queue.db?busy_timeout=10000", "at most 3600 seconds"),
         (None, "a URL such as"),
         (Path("queue.db"), "a URL such as"),
     ],
@@ -112,8 +116,8 @@ def test_an_option_that_does_not_exist_is_refused(url):
 @pytest.mark.parametrize(
     "url",
     [
-        "redis://:CANARY@host",
-        "redis://user:CANARY@host:6379/0",
+        "redis://:CANARY@host?password=CANARY",
+        "redis://user:CANARY@host:6379/zero",
         "redis://:CA/CANARY@host",
         "redis://:CA#CANARY?x@host",
         "postgres://host/db?password=CANARY",
@@ -131,6 +135,20 @@ def test_a_password_is_never_shown(url):
 
     assert "CANARY" not in f"{caught.value} {vars(caught.value)} {caught.value.__cause__}"
     assert "CANARY" not in redacted(url)
+
+
+@pytest.mark.parametrize(
+    "url, shown",
+    [
+        ("redis://:CANARY@host", "redis://***@host"),
+        ("redis://user:CANARY@host:6379/0", "redis://***@host:6379/0"),
+    ],
+)
+def test_a_backend_of_a_url_with_a_password_is_called_without_it(url, shown):
+    opened = open_backend(url)
+
+    assert opened.backend.name == shown
+    assert "CANARY" not in f"{opened} {opened.backend!r}"
 
 
 def test_a_place_is_shown():

@@ -135,7 +135,7 @@ def test_a_connection_that_cannot_be_opened_does_not_hide_who_listens(run, modul
         class Send(ShouldQueue):
             def handle(self, event: KeyError): ...
 
-        bus = EventBus(listen={KeyError: Send}, connections={"default": "redis://localhost"})
+        bus = EventBus(listen={KeyError: Send}, connections={"default": "amqp://localhost"})
         """,
     )
 
@@ -162,7 +162,7 @@ def test_what_modules_print_and_warn_of_is_no_data(run, module):
         warnings.simplefilter("default")  # here they are errors
         result = run("list", "--json")
 
-    assert json.loads(result.stdout) == {"events": [], "skipped": []}
+    assert json.loads(result.stdout) == {"events": [], "jobs": [], "skipped": []}
     assert result.stderr.splitlines() == [
         "loading",
         r"eventbus: warning: old \x1b[31m\nways",

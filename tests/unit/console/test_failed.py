@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from weakref import ref
 
 import pytest
 
+from eventbus.backends.base import Charge
 from eventbus.backends.port import Port
 from eventbus.backends.sqlite import SqliteBackend
+from eventbus.defaults import PEEK_LIMIT
+from eventbus.queue.envelope import Envelope
 
 A, B, C = "a" * 32, "a" * 8 + "b" * 24, "c" * 32
 
@@ -28,6 +32,89 @@ def test_no_failed_jobs_is_said_and_not_printed(run, store):
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "eventbus: no failed jobs\n"
     assert json.loads(run("failed", "--json").stdout) == []
+
+
+@pytest.fixture
+def kept(monkeypatch):
+    """How many failed jobs were in memory whenever a page of them was asked for."""
+    seen, kept = [], []
+    sound = Port.failed
+
+    def failed(self, **more):
+        kept.append(sum(one() is not None for one in seen))
+        page = sound(self, **more)
+        seen.extend(map(ref, page))
+        return page
+
+    monkeypatch.setattr(Port, "failed", failed)
+    return kept
+
+
+@pytest.mark.parametrize(
+    "command", [["failed"], ["failed", "--json"], ["failed", "x" * 9], ["check"]]
+)
+def test_of_many_failed_jobs_a_page_is_in_memory_at_a_time(run, fail, kept, command):
+    ids = [f"{number:032}" for number in range(PEEK_LIMIT * 3 + 1)]
+    for one in ids:
+        fail(one)
+
+    result = run(*command)
+
+    assert len(kept) > 3
+    assert max(kept) <= PEEK_LIMIT
+    if command == ["failed", "--json"]:
+        assert [one["id"] for one in json.loads(result.stdout)] == ids
+        assert result.stdout == json.dumps(json.loads(result.stdout), indent=2) + "\n"
+
+
+@pytest.mark.parametrize("command", [["retry", "--all"], ["flush", "--yes"]])
+def test_many_failed_jobs_are_acted_on_without_their_bytes(run, fail, kept, failed_ids, command):
+    ids = [f"{number:032}" for number in range(PEEK_LIMIT * 2 + 1)]
+    for one in ids:
+        fail(one)
+
+    assert run(*command).stdout.split() == ids
+
+    assert max(kept) <= PEEK_LIMIT
+    assert failed_ids() == []
+
+
+@pytest.fixture
+def park(store):
+    """Let a job wait for code that knows it."""
+
+    def park(id, reason="no listener is called 'depot:Newer' here"):
+        store.push([Envelope(id=id, queue="emails", body=b"{}")])
+        [claim] = store.claim(["emails"])
+        store.release(claim, delay=30, charge=Charge.NOTHING, parked=reason)
+
+    return park
+
+
+def test_jobs_that_wait_for_code_that_knows_them_have_a_section_of_their_own(run, three, park):
+    park("d" * 32)
+
+    lines = run("failed").stdout.splitlines()
+
+    assert [line.split("  ")[0] for line in lines] == [
+        "ID", A, B, C, "", "waiting for code that knows it", "ID", "d" * 32,
+    ]  # fmt: skip
+    assert lines[-1].endswith(
+        "emails  2030-01-02T03:06:35Z  no listener is called 'depot:Newer' here"
+    )
+
+
+def test_jobs_that_wait_for_code_are_listed_where_none_has_failed(run, park):
+    park("d" * 32, reason="torn\r\nand red \x1b[31m")
+
+    result = run("failed")
+
+    assert result.stderr == "eventbus: no failed jobs\n"
+    heads, _, row = result.stdout.splitlines()
+    assert heads == "waiting for code that knows it"
+    assert row.endswith(r"torn\r\nand red \x1b[31m")
+    assert json.loads(run("failed", "--json").stdout) == []
+    assert run("failed", "--queue", "other").stdout == ""
 
 
 def test_failed_jobs_are_listed_the_oldest_failure_first(run, three):
@@ -136,6 +223,7 @@ def test_one_job_as_json(run, fail):
         "data": {"order_id": 1},
         "unreadable": None,
         "body": None,
+        "body_size": shown["body_size"],
     }
 
 
@@ -145,11 +233,44 @@ def test_a_body_that_is_no_job_is_shown_as_text(run, fail):
     result = run("failed", A)
 
     assert result.stdout.splitlines()[1:3] == ["listener    -", "event       -"]
-    assert result.stdout.splitlines()[-2:] == ["body", r"  \x1b[2J\xff not a job"]
+    assert result.stdout.splitlines()[-2:] == [
+        "body (15 bytes)",
+        r"  \x1b[2J\xff not a job",
+    ]
     assert result.stderr.startswith("eventbus: the stored bytes were rejected")
     shown = json.loads(run("failed", "--json", A).stdout)
     assert (shown["data"], shown["body"]) == (None, "\x1b[2J\\xff not a job")
     assert shown["unreadable"].startswith("the stored bytes were rejected")
+
+
+def test_of_a_long_body_that_is_no_job_the_head_is_shown(run, fail):
+    """F34: all of it only for who asks."""
+    fail(A, body=b"x" * 100_000)
+
+    result = run("failed", A)
+
+    assert result.stdout.splitlines()[-2:] == ["body (100,000 bytes)", "  " + "x" * 4_096]
+    assert "the first 4,096 of its bytes" in result.stderr
+    assert json.loads(run("failed", "--json", A).stdout)["body_size"] == 100_000
+    whole = run("failed", "--body", A)
+    assert whole.stdout.splitlines()[-1] == "  " + "x" * 100_000
+    assert "the first" not in whole.stderr
+
+
+@pytest.mark.parametrize("command", ["failed", "retry", "forget"])
+def test_a_whole_id_is_asked_for_alone(run, three, monkeypatch, command):
+    """A console need not hold all failed jobs for one of them."""
+    asked = []
+    sound = Port.failed
+
+    def failed(self, **more):
+        asked.append(more["ids"])
+        return sound(self, **more)
+
+    monkeypatch.setattr(Port, "failed", failed)
+
+    assert run(command, A).exit_code == 0
+    assert {tuple(ids) for ids in asked} == {(A,)}  # of each connection
 
 
 def test_hostile_text_reaches_no_terminal(run, fail, hostile, hostile_shown):
@@ -172,9 +293,17 @@ def test_a_name_as_long_as_a_document_leaves_the_list_a_table(run, fail):
     assert "m" * 5_000 in run("failed", A).stdout
 
 
-@pytest.mark.parametrize("prefix", [C, "cccccc", C[:-1]])
-def test_an_id_may_be_how_it_begins(run, three, prefix):
-    assert json.loads(run("failed", "--json", prefix).stdout)["id"] == C
+@pytest.mark.parametrize("part", [C, "cccccc", C[:-1]])
+def test_an_id_may_be_how_it_begins(run, three, part):
+    assert json.loads(run("failed", "--json", part).stdout)["id"] == C
+
+
+def test_an_id_may_be_how_it_ends(run, fail):
+    """Ids begin with the time: those of one day begin alike."""
+    fail("01a2025c8cd5000000111111")
+    fail("01a2025c8cd5000000222222")
+
+    assert json.loads(run("failed", "--json", "222222").stdout)["id"].endswith("222222")
 
 
 def test_a_whole_id_is_not_mistaken_for_the_beginning_of_another(run, fail):
@@ -187,7 +316,7 @@ def test_a_whole_id_is_not_mistaken_for_the_beginning_of_another(run, fail):
 @pytest.mark.parametrize(
     "id, said",
     [
-        ("aaaaaa", "eventbus: 2 failed jobs have ids that begin with 'aaaaaa': write more"),
+        ("aaaaaa", "eventbus: 2 failed jobs have ids that begin or end with 'aaaaaa': write more"),
         ("ddddddd", "eventbus: no failed job 'ddddddd', `eventbus failed` lists them"),
         (
             "ccccc",

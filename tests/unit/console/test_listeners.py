@@ -159,6 +159,7 @@ def test_the_list_as_json(run):
                 ],
             }
         ],
+        "jobs": [],
         "skipped": [
             {"what": "depot.listeners:Abstract", "reason": "it is abstract (handle)"},
             {"what": "depot.listeners:_Private", "reason": "its name is private"},
@@ -192,6 +193,79 @@ def test_a_filter_that_fits_nothing_is_said(run):
 
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.endswith("eventbus: no event has 'nothing' in its name\n")
+
+
+@pytest.fixture
+def jobs(module):
+    """An application of jobs: one with all of it said, an async one of a hook, one that is bound."""
+    module(
+        "jobs",
+        """
+        from eventbus import Job
+
+        class Base(Job, connection="other", queue="slow"):
+            number: int
+
+        class Send(Base, name="mail.send"):
+            def handle(self) -> None: ...
+
+        class Fetch(Job):
+            async def handle(self) -> None: ...
+            def via_queue(self) -> str: ...
+
+        class Bound(Job): ...
+        """,
+    )
+    module(
+        "app",
+        """
+        from eventbus import EventBus
+        from depot.jobs import Bound
+
+        def run(job: Bound): ...
+
+        bus = EventBus(discover=["depot.jobs"], connections={"default": "sqlite:///queue.db"})
+        bus.bind(Bound, run)
+        """,
+    )
+
+
+@pytest.mark.usefixtures("jobs")
+def test_jobs_are_listed_by_their_stored_names(run):
+    result = run("list")
+
+    assert stripped(result) == [
+        ["jobs"],
+        ["MODE", "JOB", "MARKS", "RUNS", "WHERE"],
+        ["sync", "depot.jobs:Bound", "queued default on default", "depot.app:run", "depot/app.py:5"],
+        ["async", "depot.jobs:Fetch", "queued via_queue on default", "-", "depot/jobs.py:11"],
+        ["sync", "mail.send", "queued slow on other", "depot.jobs:Send", "depot/jobs.py:8"],
+    ]  # fmt: skip
+    assert result.stderr == "eventbus: no event has listeners\n"
+
+
+@pytest.mark.usefixtures("jobs")
+def test_jobs_as_json(run):
+    listed = json.loads(run("list", "--json").stdout)
+
+    assert [one["job"] for one in listed["jobs"]] == [
+        "depot.jobs:Bound", "depot.jobs:Fetch", "mail.send",
+    ]  # fmt: skip
+    assert listed["jobs"][2] == {
+        "job": "mail.send",
+        "class": "depot.jobs:Send",
+        "runs": "depot.jobs:Send",
+        "async": False,
+        "queued": {"connection": "other", "queue": "slow", "hooks": []},
+        "file": "depot/jobs.py",
+        "line": 8,
+    }
+
+
+@pytest.mark.usefixtures("jobs")
+def test_who_asks_for_events_is_told_of_no_jobs(run):
+    assert run("list", "--event", "e").stdout == ""
+    assert json.loads(run("list", "--event", "e", "--json").stdout)["jobs"] == []
 
 
 def test_a_bus_without_listeners_has_nothing_to_list(run, module):

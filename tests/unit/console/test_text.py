@@ -7,7 +7,15 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from eventbus.console.text import aligned, cut, indented, instant, json_lines, one_line
+from eventbus.console.text import (
+    aligned,
+    cut,
+    indented,
+    instant,
+    json_lines,
+    one_line,
+    print_json_list,
+)
 
 
 @pytest.mark.parametrize(
@@ -71,3 +79,25 @@ def test_an_instant_is_shown_in_utc():
     moment = datetime(2030, 1, 2, 3, 4, 5, 6, tzinfo=timezone(timedelta(hours=2)))
 
     assert instant(moment) == "2030-01-02T01:04:05Z"
+
+
+@pytest.mark.parametrize("values", [[], [{"a": "é"}], [{"a": 1, "b": [2, 3]}, {}, "x\ny"]])
+def test_a_list_is_printed_value_by_value_as_it_would_be_at_once(capsys, values):
+    print_json_list(iter(values))
+
+    assert capsys.readouterr().out == json.dumps(values, indent=2) + "\n"
+
+
+def test_of_a_list_that_cannot_be_had_nothing_is_printed(capsys):
+    with pytest.raises(KeyError):
+        print_json_list({}[name] for name in ("missing",))
+
+    assert capsys.readouterr().out == ""
+
+
+def test_a_list_that_breaks_off_is_no_document(capsys):
+    with pytest.raises(ZeroDivisionError):
+        print_json_list(1 // number for number in (1, 0))
+
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(capsys.readouterr().out)

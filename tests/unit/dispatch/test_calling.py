@@ -64,12 +64,13 @@ class Slow:
 
 @pytest.fixture(params=[False, True], ids=["fast", "long"])
 def way(request):
-    """Makes a bus whose dispatch of `Shipped` goes the fast way or the long one."""
+    """Makes a bus whose dispatch of `Shipped`, and of "done", goes the fast way or the long one."""
 
     def prepare(bus):
         if not request.param:
             # The first dispatch goes the long way, and compiles.
             bus._plan(Shipped)
+            bus._plan("done")
             return []
         bus.listen(Shipped, Slow, priority=-100)
         bus.listen("done", Slow, priority=-100)
@@ -1048,3 +1049,19 @@ def test_a_debug_line_says_that_nobody_listens(bus, caplog):
     bus.dispatch("done")
 
     assert "done: nobody listens" in caplog.text
+
+
+def test_what_is_taken_to_be_brought_nowhere_is_gone(make_bus):
+    class Taking(LocalBus):
+        def _taker(self, listener):
+            def take(run):
+                run.taken.append(listener)
+                yield from ()
+
+            return take
+
+    ran = []
+    bus = make_bus(bus=Taking, listen={Shipped: ran.append})
+
+    assert bus.dispatch(Shipped()) == []
+    assert ran == []

@@ -388,6 +388,63 @@ def test_a_generator_sees_what_a_listener_raised_and_cannot_hide_it(answers):
     assert log == ["swallowed", "rolled back", "closed"]
 
 
+class FalsyError(Exception):
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize("on_error", ["raise", "collect"])
+def test_an_error_that_is_false_is_rolled_back_as_any(answers, on_error):
+    """F8: an exception with a length of 0 is still one."""
+    log: list[str] = []
+
+    def transport() -> Iterator[Transport]:
+        try:
+            yield Transport()
+        except FalsyError:
+            log.append("rolled back")
+            raise
+        else:
+            log.append("committed")
+
+    def fails(event: Shipped, transport: Transport) -> None:
+        raise FalsyError
+
+    bus = EventBus(listen={Shipped: fails}, provide={Transport: transport}, on_error=on_error)
+
+    with pytest.raises((FalsyError, ExceptionGroup)):
+        answers(bus)
+    assert log == ["rolled back"]
+
+
+class SlyError(Exception):
+    def __getattribute__(self, name: str) -> Any:
+        raise LookupError("nothing is told")
+
+
+def test_an_error_of_which_nothing_can_be_asked_is_rolled_back_as_any(answers):
+    """F8: what its own methods raise comes in its place; what was built is closed all the same."""
+    log: list[str] = []
+
+    def transport() -> Iterator[Transport]:
+        try:
+            yield Transport()
+        except LookupError:
+            log.append("rolled back")
+            raise
+        else:
+            log.append("committed")
+
+    def fails(event: Shipped, transport: Transport) -> None:
+        raise SlyError
+
+    bus = EventBus(listen={Shipped: fails}, provide={Transport: transport})
+
+    with pytest.raises(LookupError):
+        answers(bus)
+    assert log == ["rolled back"]
+
+
 def closing_with(error: BaseException, log: list[str]) -> Callable[[], Iterator[object]]:
     def make() -> Iterator[object]:
         yield object()
@@ -735,3 +792,17 @@ def test_a_scope_that_nobody_asks_is_not_opened():
 def test_what_cannot_resolve_is_refused(resolver):
     with pytest.raises(InvalidOption, match="expected resolver to be callable"):
         EventBus(resolver=resolver)
+
+
+class ByPosition:
+    def __init__(self, mailer: Mailer, /) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "cls, expected",
+    [(Transport, True), (Mailer, False), (ByPosition, False)],
+    ids=["needs nothing", "needs something", "cannot be built"],
+)
+def test_a_bare_class_is_built_by_being_called(cls, expected):
+    assert Resolver({}).is_bare(cls) is expected
+    assert Resolver({Transport: Transport}).is_bare(Transport) is False

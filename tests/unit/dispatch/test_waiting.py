@@ -299,6 +299,95 @@ def test_the_error_of_what_blocks_goes_before_the_cancellation():
     assert got == [KeyError]
 
 
+# work that need not block
+
+
+def test_work_that_need_not_block_is_done_on_the_loop():
+    threads, got = [], []
+
+    async def native():
+        threads.append(threading.get_ident())
+        await asyncio.sleep(0)
+        return "stored"
+
+    effect = Blocking(lambda: "in a thread", native)
+
+    assert asyncio.run(adrive(walk_of(effect, got=got))) == "end"
+    assert drive(walk_of(effect, got=got), None) == "end"
+    assert got == ["stored", "in a thread"]
+    assert threads == [threading.get_ident()]
+
+
+def cancelled_on_the_loop(native):
+    """Cancel a walk while `native(free)` waits; return what the walk got and how the task ended."""
+    got = []
+
+    async def main():
+        begun, free = asyncio.Event(), asyncio.Event()
+
+        async def work():
+            begun.set()
+            return await native(free)
+
+        task = asyncio.create_task(adrive(walk_of(Blocking(pytest.fail, work), got=got)))
+        await begun.wait()
+        for _ in range(2):  # impatient: cancelled twice
+            task.cancel()
+            await asyncio.sleep(0)
+        assert not task.done()
+        free.set()
+        return (await asyncio.gather(task, return_exceptions=True))[0]
+
+    return asyncio.run(main()), got
+
+
+def test_a_cancelled_walk_waits_for_work_on_the_loop_and_then_is_cancelled():
+    """F40: whole or not at all."""
+    stored = []
+
+    async def store(free):
+        stored.append(await free.wait())
+
+    _, got = cancelled_on_the_loop(store)
+
+    assert stored == [True]
+    assert got == [asyncio.CancelledError]
+
+
+def test_the_error_of_work_on_the_loop_goes_before_the_cancellation():
+    async def refuse(free):
+        await free.wait()
+        raise KeyError
+
+    _, got = cancelled_on_the_loop(refuse)
+
+    assert got == [KeyError]
+
+
+def test_work_that_the_end_of_the_loop_cancels_is_done_in_a_thread():
+    """F40: `asyncio.run` cancels every task, the one that stores among them."""
+    done, got = [], []
+
+    async def main():
+        begun = asyncio.Event()
+
+        async def work():
+            begun.set()
+            await asyncio.Event().wait()
+
+        effect = Blocking(lambda: done.append(threading.get_ident()), work)
+        task = asyncio.ensure_future(adrive(walk_of(effect, got=got)))
+        await begun.wait()
+        return task
+
+    task = asyncio.run(main())
+
+    assert len(done) == 1
+    assert done != [threading.get_ident()]
+    assert got == [asyncio.CancelledError]
+    assert task.result() == "end"  # the walk has caught it
+
+
 def test_what_a_task_raises_as_its_loop_is_closed_is_logged(runners, caplog):
     """F40: a background task that ends badly at the very end is not lost without a word."""
     tasks = []

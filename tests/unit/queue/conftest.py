@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eventbus import EventBus
-from eventbus.queue.lifecycle import LIFECYCLE
+from eventbus.queue.lifecycle import LIFECYCLE, WorkerIdle, WorkerLooping
 from eventbus.testing.clock import ManualClock
 from eventbus.worker import Worker
 
@@ -49,12 +49,17 @@ def work():
 
 @pytest.fixture
 def told():
-    """Return what a bus tells about its jobs from now on."""
+    """Return what a bus tells about its jobs, and the worker's begin and end, from now on."""
 
     def listen(bus):
         seen = []
+
+        def hear(event):
+            if not isinstance(event, (WorkerLooping, WorkerIdle)):
+                seen.append(event)
+
         for kind in LIFECYCLE:
-            bus.listen(kind, seen.append)
+            bus.listen(kind, hear)
         return seen
 
     return listen

@@ -36,6 +36,11 @@ def test_release_gives_it_back_after_a_delay(attempt, delay, seconds):
     assert attempt.settled == Released(seconds)
 
 
+def test_release_may_spend_a_try(attempt):
+    attempt.release(5, spend=True)
+    assert attempt.settled == Released(5.0, spend=True)
+
+
 @pytest.mark.parametrize("delay", [-1, "1", None, 1e300])
 def test_release_refuses_what_is_no_duration_and_settles_nothing(attempt, delay):
     with pytest.raises(InvalidOption, match="release of shop:tell"):

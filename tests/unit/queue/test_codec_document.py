@@ -7,6 +7,7 @@ import gzip
 import json
 import marshal
 import pickle
+import re
 import time
 import tracemalloc
 from contextlib import suppress
@@ -14,9 +15,14 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from eventbus.defaults import DATA_DEPTH_LIMIT, DATA_SIZE_LIMIT, DOCUMENT_SIZE_LIMIT
+from eventbus.defaults import (
+    DATA_DEPTH_LIMIT,
+    DATA_KEYS_LIMIT,
+    DATA_SIZE_LIMIT,
+    DOCUMENT_SIZE_LIMIT,
+)
 from eventbus.errors import DecodeError, EncodeError, UnknownName
-from eventbus.queue.codec.document import Document, read, wire_name, write
+from eventbus.queue.codec.document import KINDS, Document, Template, instant, read, wire_name, write
 
 FIELDS = {
     "v": 1,
@@ -107,6 +113,9 @@ POISON = {
         b'"options": 0', b'"options": {"a":1,"a":1}'
     ),
     "one level too deep": with_data(nested(DATA_DEPTH_LIMIT + 1)),
+    "objects one level too deep": with_data(
+        b'{"a":' * (DATA_DEPTH_LIMIT + 1) + b"1" + b"}" * (DATA_DEPTH_LIMIT + 1)
+    ),
     "1,000 levels": with_data(nested(1_000)),
     "100,000 levels": with_data(nested(100_000)),
     "100,000 levels, never closed": b'{"a":' * 40_000,
@@ -221,16 +230,43 @@ def test_numbers_within_64_bits_are_read(number):
 
 @pytest.mark.parametrize("body", POISON.values(), ids=POISON)
 def test_poison_is_rejected_quickly_and_names_its_envelope(body: bytes):
-    started = time.perf_counter()
+    """F34: one typed error, whatever the bytes."""
+    for envelope in (FIELDS["id"], ""):  # another id would be reason enough
+        started = time.perf_counter()
 
+        with pytest.raises(DecodeError) as caught:
+            read(body, envelope=envelope)
+
+        # The bar is 50 ms; more only because a busy machine may stop us in between.
+        assert time.perf_counter() - started < 0.5
+        assert caught.value.envelope == envelope
+        assert len(str(caught.value)) < 500
+        assert str(caught.value).isprintable()
+
+
+REASONS = {
+    "100 MB": "100,000,000 bytes, more than the [0-9,]+ allowed",
+    "invalid UTF-8": "not UTF-8 at byte [0-9]+",
+    "NaN": "NaN is not JSON",
+    "-Infinity": "-Infinity is not JSON",
+    "1e999": "the number 1e999 is not finite",
+    "2**64": "the integer 18446744073709551616 does not fit in 64 bits",
+    "trailing comma": "not JSON: .+ at [0-9]+",
+    "lone high surrogate": "not JSON: ",
+    "duplicate key": "the key 'v' occurs twice",
+    "one level too deep": "nested deeper than 65 levels",
+    "objects one level too deep": "nested deeper than 65 levels",
+    "array": "not a JSON object",
+    "wire version 0": 'no wire version: "v" is to be a whole number from 1',
+}
+
+
+@pytest.mark.parametrize("poison", REASONS)
+def test_the_reason_says_what_is_wrong(poison):
     with pytest.raises(DecodeError) as caught:
-        read(body, envelope="e7")
+        read(POISON[poison])
 
-    # The bar is 50 ms; more only because a busy machine may stop us in between.
-    assert time.perf_counter() - started < 0.5
-    assert caught.value.envelope == "e7"
-    assert len(str(caught.value)) < 500
-    assert str(caught.value).isprintable()
+    assert re.match(REASONS[poison], caught.value.reason)
 
 
 @pytest.mark.parametrize("body", PARKED.values(), ids=PARKED)
@@ -239,6 +275,20 @@ def test_what_a_newer_eventbus_wrote_is_parked(body: bytes):
         read(body)
 
     assert len(caught.value.name) < 250
+
+
+@pytest.mark.parametrize(
+    "body, kind, name, known",
+    [
+        (altered(v=2), "wire version", "2", ("1",)),
+        (altered(kind="closure"), "kind of job", "closure", KINDS),
+    ],
+)
+def test_what_is_parked_says_what_is_not_known_and_what_is(body: bytes, kind, name, known):
+    with pytest.raises(UnknownName) as caught:
+        read(body)
+
+    assert (caught.value.kind, caught.value.name, caught.value.known) == (kind, name, known)
 
 
 @pytest.mark.parametrize("length", range(len(GOOD)))
@@ -274,14 +324,55 @@ def test_an_event_is_named_for_a_listener():
         read(altered(event=None))
 
 
+def test_a_job_of_its_own_kind_has_no_event():
+    job = {"kind": "job", "name": "shop.jobs:Send", "event": None}
+
+    assert read(altered(**job)) == document(**job)
+    for change in (
+        {"event": "order.shipped"},
+        {"payload": "args", "data": []},
+        {"options": {"wildcard": False}},
+    ):
+        with pytest.raises(DecodeError, match="a job that hears an event"):
+            read(altered(**job | change))
+
+
 def test_options_that_outgrow_the_document_are_the_producers_error():
     with pytest.raises(EncodeError, match=r"order.shipped .* the whole job is"):
         write(document(options={"note": "x" * DOCUMENT_SIZE_LIMIT}))
 
 
+def test_a_job_that_is_filled_in_has_the_same_limit():
+    template = Template(document(data=b"", options={"note": "x" * 40_000}))
+    at = instant(datetime(2026, 1, 1, tzinfo=UTC))
+
+    with pytest.raises(EncodeError, match=r"order.shipped .* the whole job is"):
+        template.filled("a1", b"1" * DATA_SIZE_LIMIT, dispatched_at=at)
+
+
 def test_names_that_outgrow_the_document_are_the_producers_error():
-    with pytest.raises(EncodeError, match="the whole job is"):
+    with pytest.raises(EncodeError, match=r"^é.* the whole job is"):
         write(document(event=None, name="é" * (DOCUMENT_SIZE_LIMIT // 3)))
+
+
+def test_data_of_the_size_limit_is_read():
+    data = b'"' + b"x" * (DATA_SIZE_LIMIT - 2) + b'"'
+
+    assert read(with_data(data)).data == data
+
+
+def test_the_document_of_another_job_is_rejected():
+    with pytest.raises(DecodeError, match="the document of another job, a1") as caught:
+        read(GOOD, envelope="a2")
+
+    assert caught.value.envelope == "a2"
+    assert read(GOOD, envelope="a1") == read(GOOD)
+
+
+def test_as_many_keys_as_data_may_have_are_read():
+    data = json.dumps(dict.fromkeys(map(str, range(DATA_KEYS_LIMIT)), 0)).encode()
+
+    assert read(with_data(data)).data == data
 
 
 def test_a_class_of_a_module_is_called_by_both():

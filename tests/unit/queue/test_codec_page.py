@@ -12,12 +12,19 @@ from typing import Any
 import attrs
 import pytest
 
-from eventbus.defaults import DATA_DEPTH_LIMIT, DATA_SIZE_LIMIT, DOCUMENT_SIZE_LIMIT
+from eventbus.defaults import (
+    DATA_DEPTH_LIMIT,
+    DATA_KEYS_LIMIT,
+    DATA_SIZE_LIMIT,
+    DOCUMENT_SIZE_LIMIT,
+    EQUAL_HASHES_LIMIT,
+)
 from eventbus.dispatch.names import event
 from eventbus.errors import DecodeError
 from eventbus.queue.codec.document import KINDS, WIRE_VERSION, read, write
 from eventbus.queue.codec.forms import SCALARS
 from eventbus.queue.codec.typed import EventTypes
+from eventbus.queue.fixed import Fixed
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "wire-format.md").read_text("utf-8")
 EXAMPLE = re.search(r"```json\n(.*?)```", PAGE, re.DOTALL)[1].encode()
@@ -47,7 +54,7 @@ class OrderShipped:
 
 def rows(title: str) -> dict[str, str]:
     """The table under a heading: its first column to its second."""
-    section = PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+    section = re.split(r"\n###? ", PAGE.split(f"\n## {title}\n")[1])[0]
     cells = [
         line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")
     ]
@@ -112,9 +119,33 @@ def test_the_limits_are_those_of_the_code():
         f"{DATA_SIZE_LIMIT:,} bytes",
         f"{DOCUMENT_SIZE_LIMIT:,} bytes",
         f"{DATA_DEPTH_LIMIT} arrays and objects",
+        f"{DATA_KEYS_LIMIT:,} keys",
+        f"{EQUAL_HASHES_LIMIT} items",
     ]
 
 
 def test_the_version_and_the_kinds_are_those_of_the_code():
     assert f"Wire version: **{WIRE_VERSION}**" in PAGE
     assert all(f'`"{kind}"`' in rows("The document")["kind"] + PAGE for kind in KINDS)
+
+
+def test_the_example_of_a_job_is_what_we_write():
+    @attrs.frozen
+    class ProcessPodcast:
+        podcast_id: int
+        language: str = "en"
+
+    example = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)[1].encode()
+    document = read(example)
+    codec = EventTypes().codec_for_jobs(ProcessPodcast, document.name)
+
+    assert codec.decode(document.data, document.version) == ProcessPodcast(17, "de")
+    data = codec.encode(ProcessPodcast(17, "de"))
+    assert json.loads(write(attrs.evolve(document, data=data))) == json.loads(example)
+
+
+def test_the_table_of_options_is_what_a_dispatch_fixes():
+    fixed = Fixed(wildcard=True, deadline=datetime.now(UTC), display_name="a", hops=1, trail=("b",))
+    section = PAGE.split("\n### Options\n")[1].split("\n### ")[0]
+
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(fixed.written())

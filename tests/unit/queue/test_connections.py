@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from eventbus import EventBus, listens
+from eventbus.backends.memory import MemoryBackend
 from eventbus.errors import InvalidOption, UnknownConnection
 from eventbus.queue.connections import Connections
 from eventbus.testing.clock import ManualClock
@@ -34,6 +35,16 @@ def connections(urls=None, default="default", *, maker="", clock=None):
 def test_what_is_no_url_is_refused_at_once(url):
     with pytest.raises(InvalidOption, match="connection 'mail'"):
         EventBus(connections={"mail": url})
+
+
+def test_a_backend_that_was_made_by_hand_is_a_connection():
+    """Over a client that the application has, say."""
+    backend = MemoryBackend()
+    with EventBus(connections={"default": "memory://", "mail": backend}) as bus:
+        port = bus.connections.port("mail")
+        assert port.backend is backend
+        assert bus.connections.default_queue("mail") == port.default_queue == "default"
+        assert not bus.connections.is_sync("mail")
 
 
 def test_the_refusal_shows_no_password():
@@ -182,6 +193,7 @@ def test_a_configured_connection_is_not_the_environments(monkeypatch):
 
 APPLICATION = """
 from eventbus import EventBus, listens
+from eventbus.backends.memory import MemoryBackend
 
 class Ordered: ...
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
+from datetime import datetime
 
 import pytest
 from attrs import define, frozen
 
-from eventbus import ShouldQueue, listens
+from eventbus import EventBus, ShouldQueue, listens
 from eventbus.errors import (
     BackendUnavailable,
     EncodeError,
@@ -141,6 +143,30 @@ class PlacedByName(ShouldQueue):
 def built():
     BUILT.clear()
     return BUILT
+
+
+@pytest.fixture(autouse=True, params=["short", "long"])
+def way(request, monkeypatch):
+    """Each test runs both ways: the short one is taken once it is compiled, or never."""
+    if request.param == "long":
+        monkeypatch.setattr(EventBus, "_short_away", lambda *_: None)
+    return request.param
+
+
+@pytest.fixture
+def make_bus(make_bus, way):
+    """Return a bus whose connections are open and listeners compiled, so that its first dispatch is short."""
+
+    def make(*listeners, **options):
+        bus = make_bus(*listeners, **options)
+        for name in bus.connections.names() if way == "short" else ():
+            with suppress(InvalidOption):  # of a connection that cannot be opened
+                bus.connections.port(name)
+        for kind in (Ordered, Cart, Holding):
+            bus.hears(kind)
+        return bus
+
+    return make
 
 
 @pytest.fixture
@@ -513,3 +539,67 @@ def test_the_enqueuer_survives_a_registration_in_another_thread(make_bus):
     assert bus.enqueuer is not first
     bus.dispatch(Ordered())
     assert sizes(bus, "emails") == (1, 0)
+
+
+# What a dispatch fixes.
+
+
+@listens(queue=True, name="at-once", delay=0)
+def at_once(event: Ordered) -> None: ...
+
+
+def test_a_delay_of_nothing_is_none(make_bus):
+    """L20: it is due at once, as without a delay."""
+    bus = make_bus(at_once)
+    bus.dispatch(Ordered())
+
+    assert bus.connections.port().next_due(["default"]) == 0
+    [claim] = bus.connections.port().claim(["default"])
+    assert claim.envelope.delay == 0
+
+
+@listens(queue=True, name="shown", display_name="As a person calls it")
+def shown(event: Ordered) -> None: ...
+
+
+def test_the_name_that_lists_show_travels_with_the_job(make_bus):
+    """J25, L17."""
+    bus = make_bus(shown)
+    bus.dispatch(Ordered())
+
+    [claim] = bus.connections.port().claim(["default"])
+    assert read(claim.envelope.body).options == {"display_name": "As a person calls it"}
+
+
+@pytest.mark.parametrize("answer", [datetime(2030, 1, 1), -1, "soon", True])  # noqa: DTZ001
+def test_a_rule_that_answers_no_deadline_is_the_producers_error(make_bus, answer):
+    """J11: nothing is stored."""
+    bus = make_bus(listens(queue=True, name="until", retry_until=lambda event: answer)(until))
+
+    with pytest.raises(InvalidOption, match="retry_until"):
+        bus.dispatch(Ordered())
+
+    assert bus.connections.port().size("default").ready == 0
+
+
+def until(event: Ordered) -> None: ...
+
+
+class UntilLater(ShouldQueue):
+    """Says by an async method until when it is tried."""
+
+    name = "until-later"
+
+    async def retry_until(self, event: Ordered) -> float:
+        await asyncio.sleep(0)
+        return 60
+
+    def handle(self, event: Ordered) -> None: ...
+
+
+def test_a_rule_for_the_deadline_may_be_async(make_bus):
+    bus = make_bus(UntilLater)
+    bus.dispatch(Ordered())
+
+    [claim] = bus.connections.port().claim(["default"])
+    assert read(claim.envelope.body).options == {"retry_until": "2025-01-01T00:01:00+00:00"}

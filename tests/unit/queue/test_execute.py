@@ -18,12 +18,14 @@ from eventbus import (
     ShouldQueue,
     listens,
 )
+from eventbus.backends.base import Charge
 from eventbus.defaults import ERROR_TEXT_LIMIT, PARK_DELAY
-from eventbus.dispatch.waiting import drive
+from eventbus.dispatch.waiting import Blocking, drive
 from eventbus.errors import DecodeError, JobLost, TriesExhausted, UnsupportedOption
 from eventbus.queue.envelope import Envelope
-from eventbus.queue.execution import NoLimits, error_text
+from eventbus.queue.execution import Rules, caught, error_text
 from eventbus.queue.lifecycle import Outcome
+from eventbus.queue.spans import NoLimits, Span
 
 
 @frozen
@@ -48,6 +50,19 @@ def bus_of(make_bus, seen):
         return make_bus(*listeners, provide={Seen: lambda: seen}, **options)
 
     return make
+
+
+@pytest.fixture
+def execute():
+    """Run the next job that is due, settled at once; return its run."""
+
+    def run(bus, **rules):
+        port = bus.connections.port()
+        [claim] = port.claim(["default"])
+        executor = bus.executor(Rules(**rules))
+        return drive(executor.run(executor.begin(claim, port)), bus)
+
+    return run
 
 
 @listens(queue=True)
@@ -287,7 +302,7 @@ def test_a_job_with_no_try_left_is_not_run_again(bus_of, work, seen):
     port = bus.connections.port()
     for _ in range(3):  # three tries were allowed; then a deploy allows fewer
         [claim] = port.claim(["default"])
-        port.release(claim, spend=True)
+        port.release(claim, charge=Charge.ERROR)
     told = []
     bus.listen(JobFailed, told.append)
 
@@ -597,15 +612,15 @@ def lose(event: Ordered, attempt: Attempt, bus: EventBus, seen: Seen) -> None:
         assert bus.connections.port().claim(["default"])
 
 
-def test_a_lost_lease_records_nothing_and_tells_only_that(bus_of, work, seen, told, caplog):
+def test_a_lost_lease_records_nothing_and_tells_only_that(bus_of, seen, told, caplog, execute):
     bus = bus_of(lose)
     bus.dispatch(Ordered())
     heard = told(bus)
 
-    work(bus)
+    execution = execute(bus)
 
-    assert [type(one).__name__ for one in heard[1:-1]] == ["JobProcessing", "JobAttempted"]
-    assert heard[-2].outcome is Outcome.LOST
+    assert [type(one).__name__ for one in heard] == ["JobProcessing", "JobAttempted"]
+    assert heard[-1].outcome is execution.outcome is Outcome.LOST
     assert "lease was lost" in caplog.text
     assert bus.connections.port().size("default").leased == 1
 
@@ -762,8 +777,28 @@ def test_an_executor_without_limits_lets_runs_take_their_time():
         return 7
 
     limits = NoLimits()
-    assert limits.running("a", 1, lambda: 5) == 5
-    assert asyncio.run(limits.waiting("a", 1, answer())) == 7
+    span = Span(name="a", limit=1)
+    assert limits.running(span, lambda: 5) == 5
+    assert asyncio.run(limits.waiting(span, answer())) == 7
+
+
+def test_a_walk_that_blocks_is_walked_to_its_end():
+    seen = []
+
+    def walk():
+        seen.append((yield Blocking(lambda: 7)))
+        try:
+            yield Blocking(lambda: 1 / 0)
+        except ZeroDivisionError as error:
+            seen.append(error)
+        raise KeyError("last")
+
+    with EventBus() as bus:
+        error = drive(caught(walk()), bus)
+
+    assert seen[0] == 7
+    assert isinstance(seen[1], ZeroDivisionError)
+    assert isinstance(error, KeyError)
 
 
 # The text of an error.
@@ -799,7 +834,38 @@ def test_the_text_is_cut_in_the_middle():
     assert text.endswith("end\n")
 
 
-@pytest.mark.parametrize("error", [UnshowableError(), WorseError()], ids=["str", "cause"])
+class LeavingError(Exception):
+    @property
+    def __cause__(self):
+        raise SystemExit
+
+    __traceback__ = __context__ = __cause__
+
+
+def test_a_long_chain_of_errors_keeps_its_beginning_and_its_end():
+    error = ValueError("the first")
+    for number in range(2000):
+        later = ValueError(f"number {number}" + "x" * 100)
+        later.__context__, error = error, later
+    text = error_text(error)
+    assert len(text) <= ERROR_TEXT_LIMIT
+    assert text.startswith("ValueError: the first")
+    assert "... (cut)" in text
+    assert "number 1999" in text
+
+
+@pytest.mark.parametrize("length", [0, 1, 4000, 8150, 8200, 16_300, 16_380, 16_400, 100_000])
+def test_a_text_of_any_length_is_whole_or_cut(length):
+    text = error_text(ValueError("x" * length))
+    assert len(text) <= ERROR_TEXT_LIMIT
+    assert ("... (cut)" in text) == (length > 16_350)
+    if length < 16_350:
+        assert text.count("x") == length
+
+
+@pytest.mark.parametrize(
+    "error", [UnshowableError(), WorseError(), LeavingError()], ids=["str", "cause", "leaving"]
+)
 def test_an_error_that_cannot_be_shown_has_a_text_too(error):
     assert type(error).__name__ in error_text(error)
 
@@ -817,7 +883,8 @@ def test_a_generator_exit_of_a_listener_is_the_jobs(bus_of):
     bus.dispatch(Ordered())
     port = bus.connections.port()
     [claim] = port.claim(["default"])
+    executor = bus.executor()
 
-    execution = drive(bus.executor().run(claim, port), bus)
+    execution = drive(executor.run(executor.begin(claim, port)), bus)
 
     assert execution.outcome is Outcome.FAILED

@@ -60,6 +60,25 @@ def test_all_lists_those_of_every_connection_the_oldest_first(bus):
     assert names(bus.failed.all()) == ["ship", "write"]
 
 
+def test_each_goes_through_those_of_every_connection_the_oldest_first(bus, clock, work):
+    bus.dispatch(Ordered(8))
+    clock.advance(60)
+    work(bus, queues=["orders"])
+
+    assert names(bus.failed.each()) == ["ship", "write", "ship"]
+    assert list(bus.failed.each()) == bus.failed.all()
+    assert names(bus.failed.each(connection="default", older_than=30)) == ["ship"]
+    assert names(bus.failed.each(queue="mails")) == ["write"]
+    ids = [one.id for one in bus.failed.each()][1:]
+    assert names(bus.failed.each(ids=ids)) == ["write", "ship"]
+
+
+def test_each_says_what_is_wrong_before_it_is_gone_through(bus):
+    for wrong in ({"connection": "nowhere"}, {"queue": "a b"}, {"older_than": "1d"}):
+        with pytest.raises((UnknownConnection, InvalidOption)):
+            bus.failed.each(**wrong)
+
+
 def test_all_may_be_of_one_connection_or_queue(bus):
     assert names(bus.failed.all(connection="mail")) == ["write"]
     assert names(bus.failed.all(queue="orders")) == ["ship"]
@@ -134,7 +153,7 @@ def test_flush_deletes_the_rest_if_somebody_else_is_quicker_with_one(bus, monkey
 
     def overtaken(**only):
         jobs = listed(**only)
-        port.revive([jobs[0].envelope.id])
+        port.revive([one.envelope.id for one in jobs[:1]])
         return jobs
 
     monkeypatch.setattr(port, "failed", overtaken)
@@ -209,3 +228,33 @@ def job(error):
 )
 def test_the_reason_is_the_type_and_the_first_line_of_the_message(error, reason):
     assert job(error).reason == reason
+
+
+@listens(queue="orders", name="shown", display_name="As a person calls it")
+def shown(event: Ordered) -> None:
+    raise ValueError
+
+
+def test_a_failed_job_says_what_its_listener_is_to_be_called(make_bus, work):
+    """J25, L17."""
+    bus = make_bus(shown)
+    bus.dispatch(Ordered(7))
+    work(bus, queues=["orders"])
+
+    [failed] = bus.failed.all()
+    assert (failed.name, failed.display_name) == ("shown", "As a person calls it")
+
+
+def test_a_display_name_that_is_none_is_left_out(make_bus, work):
+    bus = make_bus(shown)
+    bus.dispatch(Ordered(7))
+    port = bus.connections.port()
+    [claim] = port.claim(["orders"])
+    port.ack(claim)
+    body = claim.envelope.body.replace(b'"As a person calls it"', b"7")
+    port.push([Envelope(id="bad", queue="orders", body=body)])
+    work(bus, queues=["orders"])
+
+    [failed] = bus.failed.all()
+    assert (failed.name, failed.display_name) == ("shown", "")
+    assert "DecodeError" in failed.reason

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 import pytest
@@ -15,7 +15,14 @@ from eventbus.dispatch.listeners import Listener
 from eventbus.dispatch.marking import marks
 from eventbus.dispatch.targets import target_of
 from eventbus.errors import InvalidOption, ListenError, UnknownOption
-from eventbus.queue.options import Method, backoff_of, read_options, seconds, whole_tries
+from eventbus.queue.options import (
+    Method,
+    QueueOptions,
+    backoff_of,
+    read_options,
+    seconds,
+    whole_tries,
+)
 
 
 class Shipped:
@@ -132,6 +139,24 @@ def test_what_a_class_says_is_read_and_turned_into_seconds():
     assert options.aliases == ("shop:Older", "shop:Oldest")
 
 
+def test_what_is_not_said_is_none_or_nothing():
+    assert options_of(type("Silent", (Bare,), {"name": "silent"})) == QueueOptions(name="silent")
+
+
+def test_a_callable_class_has_its_declared_name():
+    @listens
+    class Calling(ShouldQueue):
+        name = "calling"
+
+        def __call__(self, event: Shipped) -> None: ...
+
+    options = read_options(
+        Listener(event=Shipped, target=target_of((Calling, "__call__"), Shipped), options={})
+    )
+
+    assert options.name == "calling"
+
+
 def test_a_declared_name_is_the_classs_and_other_handlers_add_their_own():
     assert options_of(Full).name == "shop.full"
     assert options_of((Full, "handle_other")).name == "shop.full.handle_other"
@@ -165,7 +190,8 @@ def test_queue_options_without_a_queue_are_a_mistake():
     @listens(tries=3)
     def forgotten(event: Shipped) -> None: ...
 
-    with pytest.raises(ListenError, match="tries is for queued listeners"):
+    said = "forgotten.*tries is for queued listeners.*Add queue=True, or queue="
+    with pytest.raises(ListenError, match=said):
         options_of(forgotten)
 
 
@@ -173,11 +199,134 @@ def test_an_option_that_does_not_exist_is_named_with_the_one_that_was_meant():
     @listens(queue="emails", trys=3)
     def misspelt(event: Shipped) -> None: ...
 
-    with pytest.raises(UnknownOption, match="tries"):
+    with pytest.raises(UnknownOption, match=r"^unknown option 'trys' for .*misspelt.*tries"):
         options_of(misspelt)
 
 
+class Bounded(ShouldQueue):
+    retry_until = timedelta(hours=1)
+    max_exceptions = 3
+    max_releases = 0
+    fail_on_timeout = True
+    no_retry = (ValueError, KeyError)
+    discard_on_missing = True
+    display_name = "Bounded, as a person calls it"
+
+    @staticmethod
+    def interrupted(signum: int) -> None: ...
+
+    def handle(self, event: Shipped) -> None: ...
+
+
+def test_what_bounds_a_job_is_read():
+    """J11, J13, J15, K29, L15, J25, J26."""
+    options = options_of(Bounded)
+    assert (options.retry_until, options.max_exceptions, options.max_releases) == (3600.0, 3, 0)
+    assert options.fail_on_timeout is options.discard_on_missing is True
+    assert options.no_retry == (ValueError, KeyError)
+    assert options.shown == options.display_name == "Bounded, as a person calls it"
+    assert options.interrupted is Bounded.interrupted
+
+
+def test_what_bounds_a_job_need_not_be_said():
+    options = options_of(Bare)
+    assert (options.retry_until, options.max_exceptions, options.max_releases) == (None,) * 3
+    assert (options.fail_on_timeout, options.discard_on_missing, options.no_retry) == (
+        None,
+        None,
+        (),
+    )
+    assert (options.interrupted, options.display_name) == (None, None)
+    assert options.shown == f"{__name__}:Bare"
+
+
+def test_one_class_of_errors_is_one_of_several():
+    @listens(queue=True, name="once", no_retry=OSError)
+    def once(event: Shipped) -> None: ...
+
+    assert options_of(once).no_retry == (OSError,)
+
+
+def test_a_deadline_is_seconds_an_aware_instant_or_a_rule():
+    """J11."""
+    instant = datetime(2030, 1, 1, tzinfo=UTC)
+
+    class Ruled(Bare):
+        name = "ruled"
+
+        def retry_until(self, event: Shipped) -> datetime:
+            return instant
+
+    class Fixed(Bare):
+        name = "fixed"
+        retry_until = instant
+
+    assert options_of(Fixed).retry_until == instant
+    assert options_of(Ruled).retry_until == Method("retry_until")
+    rule = lambda event: 5  # noqa: E731
+    marked = listens(queue=True, name="by-rule", retry_until=rule)(plain_again)
+    assert options_of(marked).retry_until is rule
+
+
+def plain_again(event: Shipped) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "attribute, meant",
+    [
+        ("time_out", "timeout"),
+        ("timeOut", "timeout"),
+        ("back_off", "backoff"),
+        ("retryUntil", "retry_until"),
+        ("maxExceptions", "max_exceptions"),
+        ("failontimeout", "fail_on_timeout"),
+        ("viaQueue", "via_queue"),
+        ("shouldqueue", "should_queue"),
+    ],
+)
+@pytest.mark.parametrize("inherited", [False, True])
+def test_an_attribute_that_is_an_option_but_for_its_spelling_is_refused(
+    attribute, meant, inherited
+):
+    misspelt = type("Misspelt", (Bare,), {"name": "misspelt", attribute: 3})
+    listener = type("Child", (misspelt,), {"name": "child"}) if inherited else misspelt
+
+    said = f"'{attribute}' is no option; '{meant}' is one.*if it is none, write _{attribute}"
+    with pytest.raises(ListenError, match=said):
+        options_of(listener)
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        "names", "retries", "connections", "queues", "TIMEOUT", "Failed", "_time_out", "fail",
+        "delayed", "tires", "mean", "failure", "interrupt", "alias", "handle_queue", "trie",
+    ],
+)  # fmt: skip
+def test_an_attribute_of_its_own_may_be_like_an_option(attribute):
+    listener = type("Own", (Bare,), {"name": "own", attribute: 3})
+
+    assert options_of(listener).name == "own"
+
+
+def test_who_gives_an_option_may_have_one_that_is_like_it():
+    listener = type("Own", (Bare,), {"name": "own", "timeout": 5, "time_out": 3})
+
+    assert options_of(listener).timeout == 5
+
+
+async def interrupted_later(signum: int) -> None: ...
+
+
 WRONG = {
+    "retry_until": [-1, "soon", True, datetime(2030, 1, 1), timedelta(days=-1)],  # noqa: DTZ001
+    "max_exceptions": [0, -1, 1.5, True, "3"],
+    "max_releases": [-1, 1.5, True, "3"],
+    "fail_on_timeout": [1, "yes"],
+    "discard_on_missing": [0, "no"],
+    "no_retry": [ValueError(), (ValueError, "KeyError"), (int,), "ValueError"],
+    "display_name": ["", "a\nb", 7],
+    "interrupted": ["interrupted", 15, interrupted_later],
     "queue": ["", "a b", 7, False],
     "connection": ["", "a b", 7],
     "delay": [-1, "1", float("nan"), float("inf"), True, DURATION_LIMIT * 2, lambda event: 1],
@@ -191,6 +340,22 @@ WRONG = {
     "via_connection": ["redis"],
     "with_delay": [5],
     "failed": ["failed"],
+}
+
+
+#: What is asked for instead, where it is the same for all of an option's wrong values.
+EXPECTED = {
+    "max_exceptions": "a whole number >= 1",
+    "max_releases": "a whole number >= 0",
+    "fail_on_timeout": "True or False",
+    "discard_on_missing": "True or False",
+    "no_retry": "classes of errors: (ValueError, KeyError)",
+    "display_name": "1 to 200 printable characters",
+    "tries": "a whole number >= 0; 0 is no limit",
+    "name": "1 to 200 printable characters",
+    "should_queue": "callable",
+    "via_queue": "callable",
+    "failed": "callable",
 }
 
 
@@ -210,26 +375,57 @@ def test_a_value_that_cannot_be_is_refused_when_registered(option, value):
     marking = listens(**by_mark)
 
     for listener in (marking(function), Listening):
-        with pytest.raises(InvalidOption, match=option):
+        with pytest.raises(InvalidOption, match=f"^expected {option} of .+ to be ") as told:
             options_of(listener)
+
+        assert (told.value.option, EXPECTED.get(option, "") in told.value.expected) == (
+            option,
+            True,
+        )
+        assert told.value.where.endswith(("function", "Listening", "Listening.handle"))
 
 
 @pytest.mark.parametrize(
-    "nameless",
+    "nameless, remedy",
     [
-        listens(queue=True)(lambda event: None),
-        functools.partial(marked),
-        type("Local", (Bare,), {"__qualname__": "f.<locals>.Local"}),
-        type("Script", (Bare,), {"__module__": "__main__"}),
+        (listens(queue=True)(lambda event: None), "Write a function with a name|Move it to"),
+        (functools.partial(marked), "Write a function with a name"),
+        (type("Local", (Bare,), {"__qualname__": "f.<locals>.Local"}), "Move it to its module"),
+        (type("Script", (Bare,), {"__module__": "__main__"}), "Move it to a module that"),
     ],
     ids=["lambda", "partial", "local", "script"],
 )
-def test_what_a_worker_could_not_find_by_name_is_refused(nameless, monkeypatch):
+def test_what_a_worker_could_not_find_by_name_is_refused(nameless, remedy, monkeypatch):
     monkeypatch.setattr("sys.modules", {**__import__("sys").modules, "__main__": None})
     target = target_of(nameless, Shipped)
 
-    with pytest.raises(ListenError, match="could not find it"):
+    with pytest.raises(ListenError, match=f"could not find it.*({remedy})"):
         read_options(Listener(event=Shipped, target=target, options={"queue": "emails"}))
+
+
+def test_what_is_nearly_right_is_told_what_is_missing():
+    for option, value, expected in [
+        ("retry_until", datetime(2030, 1, 1), "an aware datetime, one with tzinfo"),  # noqa: DTZ001
+        ("aliases", "shop:Old", r"names, such as \(\"shop:Old\",\)"),
+        ("interrupted", interrupted_later, "a plain function, not an async one"),
+    ]:
+        by_mark = {"queue": True, option: value}
+
+        with pytest.raises(InvalidOption, match=f"{option} of .*marked to be {expected}"):
+            read_options(
+                Listener(event=Shipped, target=target_of(marked, Shipped), options=by_mark)
+            )
+
+
+def test_the_least_and_the_longest_values_are_allowed():
+    longest = "x" * 200
+    least = {"max_exceptions": 1, "max_releases": 0, "tries": 0, "timeout": 0, "delay": 0}
+    listener = type("Least", (Bare,), {"name": longest, "display_name": "x", **least})
+
+    found = options_of(listener)
+
+    assert (found.name, found.shown) == (longest, "x")
+    assert {option: getattr(found, option) for option in least} == least
 
 
 def test_a_declared_name_makes_any_listener_findable():
@@ -255,6 +451,22 @@ def test_what_happens_to_jobs_cannot_be_queued_itself():
 
     with pytest.raises(ListenError, match="would never end"):
         EventBus().listen(JobFailed, Endless)
+
+
+@listens(queue=True)
+def answer(event: Shipped) -> bool:
+    return False
+
+
+@pytest.mark.parametrize("level, told", [("DEBUG", True), ("INFO", False)])
+def test_who_debugs_is_told_that_a_declared_answer_goes_nowhere(caplog, level, told):
+    """L2."""
+    with caplog.at_level(level, logger="eventbus.dispatch"):
+        EventBus().listen(answer)
+        EventBus().listen(marked)
+
+    assert ("declared to return bool" in caplog.text) is told
+    assert "marked" not in caplog.text
 
 
 def test_a_frozen_class_can_be_queued():

@@ -740,7 +740,7 @@ class TestAskingForAListener:
             (note, 0),
             ("nobody", 0),
         ],
-        ids=str,
+        ids=lambda one: getattr(one, "__qualname__", str(one)),
     )
     def test_any_form_will_do(self, fake, listener, count):
         assert len(fake.queued(listener)) == count

@@ -9,17 +9,27 @@ from datetime import timedelta
 import pytest
 from attrs import frozen
 
-from eventbus import Attempt, EventBus, ShouldQueue, WorkerStopping, listens
+from eventbus import (
+    Attempt,
+    EventBus,
+    ShouldQueue,
+    WorkerLooping,
+    WorkerStarting,
+    WorkerStopping,
+    listens,
+)
 from eventbus.errors import (
+    BackendError,
     BackendUnavailable,
     DiscoveryError,
     InvalidOption,
     ListenError,
+    StoreDamaged,
     UnknownConnection,
 )
 from eventbus.queue.envelope import Envelope
 from eventbus.worker import ExitCode, Worker
-from eventbus.worker.loop import printable, short
+from eventbus.worker.vital import check_health
 
 
 @frozen
@@ -107,14 +117,59 @@ def test_it_waits_for_the_next_delayed_job_no_longer_than_sleep(make, bus, monke
         waits = []
         worker = make(sleep=3)
 
-        def wait(limit, waits=waits, worker=worker):
+        def wait(limit, bell=None, waits=waits, worker=worker):
             waits.append(limit)
             worker.stop()
 
         monkeypatch.setattr(worker.signals, "wait", wait)
-        monkeypatch.setattr(port, "next_due", lambda queues, due=due: due)
+        monkeypatch.setattr(port, "next_due", lambda queues, leased=False, due=due: due)
         worker.run()
         assert waits == [expected]
+
+
+@pytest.mark.parametrize(
+    "options, state, wait",
+    [
+        ({"sleep": 600}, "idle", 600),
+        ({"sleep": 600, "paused_when": lambda: True}, "paused", 600),
+        ({"sleep": 600, "max_time": 60}, "idle", 60),
+        ({"rest": 300}, "idle", 300),
+    ],
+    ids=["idle", "paused", "not beyond its time", "rest"],
+)
+def test_its_health_file_says_until_when_it_means_to_wait(
+    make, tmp_path, monkeypatch, options, state, wait
+):
+    file = tmp_path / "worker.json"
+    worker = make(*[1] * ("rest" in options), health_file=file, **options)
+    seen = []
+
+    def look(limit, bell=None):
+        vital = check_health(file)
+        seen.append((vital.state, (vital.loop_due - vital.loop_at).total_seconds()))
+        worker.stop()
+
+    monkeypatch.setattr(worker.signals, "wait", look)
+    worker.run()
+    assert seen == [(state, pytest.approx(wait, abs=5))]
+
+
+def test_its_health_file_says_how_long_it_waits_for_a_store_that_is_away(
+    make, bus, tmp_path, monkeypatch
+):
+    file = tmp_path / "worker.json"
+    worker = make(health_file=file)
+    seen = []
+
+    def look(limit, bell=None):
+        vital = check_health(file)
+        seen.append((vital.state, (vital.loop_due - vital.loop_at).total_seconds()))
+        worker.stop()
+
+    monkeypatch.setattr(worker.signals, "wait", look)
+    monkeypatch.setattr(bus.connections.port(), "claim", away)
+    worker.run()
+    assert seen == [("away", 1)]
 
 
 def test_it_runs_in_a_thread_without_signals(make):
@@ -130,12 +185,12 @@ def away(*_, **__):
     raise BackendUnavailable(backend="memory://", operation="claim", reason="away")
 
 
-def test_a_store_that_goes_away_is_asked_again_ever_more_rarely(make, bus, monkeypatch, caplog):
+def test_a_store_that_goes_away_is_asked_again_every_two_seconds(make, bus, monkeypatch, caplog):
     worker = make(1, stop_when_empty=True)
     port = bus.connections.port()
     claim, waits = port.claim, []
 
-    def wait(limit):
+    def wait(limit, bell=None):
         waits.append(limit)
         if len(waits) == 7:
             monkeypatch.setattr(port, "claim", claim)
@@ -144,7 +199,7 @@ def test_a_store_that_goes_away_is_asked_again_ever_more_rarely(make, bus, monke
     monkeypatch.setattr(worker.signals, "wait", wait)
 
     assert worker.run() is ExitCode.DONE
-    assert waits == [1, 2, 4, 8, 16, 30, 30]
+    assert waits == [1, 2, 2, 2, 2, 2, 2]
     assert RAN == [1]
     assert "the store is away, next try in 1 s" in caplog.text
 
@@ -155,28 +210,131 @@ def test_a_store_that_is_away_for_ever_does_not_overflow(make, bus, monkeypatch)
     monkeypatch.setattr(port, "claim", away)
     waits = []
 
-    def wait(limit):
+    def wait(limit, bell=None):
         waits.append(limit)
         if len(waits) == 2000:
             worker.stop()
 
     monkeypatch.setattr(worker.signals, "wait", wait)
     worker.run()
-    assert waits[-1] == 30
+    assert waits[-1] == 2
 
 
-def test_once_is_one_job_also_when_it_cannot_be_settled(make, bus, monkeypatch, reasons):
+def test_a_store_that_is_damaged_is_not_waited_for(make, bus, monkeypatch, reasons):
+    def damaged(*_, **__):
+        raise StoreDamaged(backend="memory://", operation="claim", reason="malformed")
+
+    worker = make(1)
+    monkeypatch.setattr(bus.connections.port(), "claim", damaged)
+    with pytest.raises(StoreDamaged):
+        worker.run()
+    assert reasons == [("error", 0)]
+
+
+def test_what_is_wrong_with_a_store_is_logged_when_it_changes(make, bus, monkeypatch, caplog):
+    worker = make(sleep=600)
+    troubles = ["", "slow", "slow", "", "slow", "full"]
+    monkeypatch.setattr(bus.connections.port(), "trouble", lambda: troubles.pop(0))
+
+    def wait(limit, bell=None):
+        if not troubles:
+            worker.stop()
+
+    monkeypatch.setattr(worker.signals, "wait", wait)
+    worker.run()
+
+    said = [one for one in caplog.messages if "the store works, but" in one]
+    assert said == [f"the store works, but: {one}" for one in ("slow", "slow", "full")]
+
+
+def test_a_settlement_is_tried_again_when_the_store_is_back(make, bus, monkeypatch, reasons):
     worker = make(1, 2, once=True)
-    monkeypatch.setattr(bus.connections.port(), "ack", away)
+    port = bus.connections.port()
+    ack_all, waits = port.ack_all, []
 
-    assert worker.run() is ExitCode.JOB_RAISED
-    assert (RAN, reasons) == ([1], [("once", 0)])
+    def wait(limit, bell=None):
+        waits.append(limit)
+        if len(waits) == 3:
+            monkeypatch.setattr(port, "ack_all", ack_all)
+
+    monkeypatch.setattr(port, "ack_all", away)
+    monkeypatch.setattr(worker.signals, "wait", wait)
+
+    assert worker.run() is ExitCode.DONE
+    assert (RAN, waits, reasons) == ([1], [1, 2, 2], [("once", 1)])
+    assert port.size("jobs").ready == 1
+
+
+@pytest.mark.parametrize("once, code", [(False, 0), (True, 1)])
+def test_a_settlement_is_given_up_when_the_worker_is_told_to_stop(
+    make, bus, monkeypatch, reasons, once, code
+):
+    worker = make(1, 2, once=once)
+    port = bus.connections.port()
+    monkeypatch.setattr(port, "ack_all", away)
+    monkeypatch.setattr(worker.signals, "wait", lambda limit, bell=None: worker.stop())
+
+    assert worker.run() == code
+    assert (RAN, reasons) == ([1], [("signal", 0)])
+    assert port.size("jobs").leased == 1
 
 
 def test_a_store_that_cannot_be_used_at_the_start_is_an_exit_code(make, bus, monkeypatch):
     worker = make()
-    monkeypatch.setattr(bus.connections.port(), "next_due", away)
+
+    def damaged():
+        raise StoreDamaged(backend="memory://", operation="orders", reason="torn")
+
+    monkeypatch.setattr(bus.connections.port(), "orders", damaged)
     assert worker.run() is ExitCode.BACKEND
+
+
+def test_a_store_that_is_away_at_the_start_is_waited_for(make, bus, monkeypatch, reasons):
+    worker = make(1, stop_when_empty=True)
+    port = bus.connections.port()
+    orders, waits = port.orders, []
+
+    def back(limit, bell=None):
+        waits.append(limit)
+        if len(waits) == 3:
+            monkeypatch.setattr(port, "orders", orders)
+
+    monkeypatch.setattr(port, "orders", away)
+    monkeypatch.setattr(worker.signals, "wait", back)
+
+    assert worker.run() is ExitCode.DONE
+    assert waits == [1.0, 2.0, 2.0]
+    assert (RAN, reasons) == ([1], [("empty", 1)])
+
+
+def test_who_waits_for_a_store_at_the_start_still_obeys(make, bus, monkeypatch, reasons):
+    worker = make(1, max_time=3600)
+    monkeypatch.setattr(bus.connections.port(), "orders", away)
+    monkeypatch.setattr(worker.signals, "wait", lambda limit, bell=None: worker.stop())
+
+    assert worker.run() is ExitCode.DONE
+    assert (RAN, reasons) == ([], [("signal", 0)])
+
+
+def test_a_store_that_turns_out_to_be_unusable_ends_who_waits_for_it(
+    make, bus, monkeypatch, reasons
+):
+    worker = make(1)
+    port = bus.connections.port()
+
+    def damaged():
+        raise StoreDamaged(backend="memory://", operation="orders", reason="torn")
+
+    monkeypatch.setattr(port, "orders", away)
+    monkeypatch.setattr(
+        worker.signals,
+        "wait",
+        lambda limit, bell=None: monkeypatch.setattr(port, "orders", damaged),
+    )
+
+    with pytest.raises(BackendError):
+        worker.run()
+    assert reasons == [("error", 0)]
 
 
 def test_an_error_of_our_own_ends_it_and_is_told(make, bus, monkeypatch, reasons):
@@ -211,7 +369,7 @@ def test_what_is_given_is_turned_into_seconds(bus):
         lease=timedelta(seconds=5),
     )
     assert (worker.rules.tries, worker.rules.timeout) == (3, 60)
-    assert (worker.rules.backoff, worker.lease) == ((1.0, 2.0), 5)
+    assert (worker.rules.backoff, worker.settings.lease) == ((1.0, 2.0), 5)
 
 
 @pytest.mark.parametrize(
@@ -225,6 +383,13 @@ def test_what_is_given_is_turned_into_seconds(bus):
         {"sleep": "1"},
         {"lease": 0},
         {"grace": -1},
+        {"rest": -1},
+        {"max_time": -1},
+        {"max_jobs": -1},
+        {"max_jobs": 1.5},
+        {"memory": True},
+        {"batch": 0},
+        {"queues": {"a": 0}},
     ],
     ids=str,
 )
@@ -278,17 +443,18 @@ def test_an_id_that_somebody_else_wrote_cannot_break_the_line_of_a_log(bus, capl
 
 class UnshowableError(Exception):
     def __str__(self):
-        raise SystemExit
+        raise ValueError
 
 
-def test_an_error_is_shown_on_one_line_whatever_it_does():
-    assert short(KeyError("a")) == "KeyError: 'a'"
-    assert short(UnshowableError()) == "UnshowableError: its message cannot be shown"
+def test_an_error_is_told_on_one_line_whatever_it_does(bus, caplog):
+    @listens(queue=True, name="raises")
+    def raises(event: Ordered) -> None:
+        raise UnshowableError
 
-
-def test_what_is_logged_has_no_control_characters_and_an_end():
-    assert printable("a\n\x1b[2J") == "a\\n\\x1b[2J"
-    assert printable("x" * 400) == "x" * 200 + "..."
+    bus.listen(raises)
+    bus.dispatch(Ordered())
+    Worker(bus, stop_when_empty=True).run()
+    assert "(UnshowableError)" in caplog.text
 
 
 def test_an_attempt_is_injected_where_it_is_asked_for(bus):
@@ -302,3 +468,176 @@ def test_an_attempt_is_injected_where_it_is_asked_for(bus):
     bus.dispatch(Ordered())
     Worker(bus, stop_when_empty=True).run()
     assert numbers == [1]
+
+
+def test_the_jobs_of_a_batch_are_claimed_and_acked_together(make, bus, monkeypatch):
+    port = bus.connections.port()
+    claims, acks = [], []
+    claim, ack_all = port.claim, port.ack_all
+    monkeypatch.setattr(
+        port,
+        "claim",
+        lambda *queues, **more: claims.append(more["limit"]) or claim(*queues, **more),
+    )
+    monkeypatch.setattr(port, "ack_all", lambda them: acks.append(len(them)) or ack_all(them))
+    # However slow this machine is just now.
+    monkeypatch.setattr("eventbus.worker.hand.ACK_WINDOW", 99)
+    monkeypatch.setattr("eventbus.worker.pace.BATCH_TIME", 99)
+    monkeypatch.setattr("eventbus.worker.leases.BATCH_TIME", 99)
+
+    make(*range(1, 90), stop_when_empty=True).run()
+
+    assert list(range(1, 90)) == RAN
+    assert claims[:4] == [1, 4, 16, 64]
+    assert acks == [1, 4, 16, 64, 4]
+
+
+def test_no_more_is_claimed_than_may_run(make, bus):
+    worker = make(*range(1, 40), max_jobs=7)
+    assert worker.run() is ExitCode.DONE
+    assert (len(RAN), bus.connections.port().size("jobs").ready) == (7, 32)
+    assert worker.processed == 7
+
+
+def test_one_by_one_means_one_by_one(make, bus, monkeypatch):
+    port = bus.connections.port()
+    limits, claim = [], port.claim
+    monkeypatch.setattr(
+        port,
+        "claim",
+        lambda *queues, **more: limits.append(more["limit"]) or claim(*queues, **more),
+    )
+    make(*range(1, 20), stop_when_empty=True, batch=1).run()
+    assert set(limits) == {1}
+
+
+def test_what_was_claimed_and_has_not_begun_goes_back_when_it_stops(make, bus):
+    """The rest of a batch is given back at once, in its place, with nothing counted."""
+    make(*range(1, 20), 99, *range(20, 60)).run()
+    assert RAN[-1] == 99
+    [head] = bus.connections.port().claim(["jobs"])
+    assert (head.attempts, head.releases, head.losses) == (0, 0, 0)
+    assert bus.connections.port().size("jobs").ready == 60 - len(RAN) - 1
+
+
+def test_it_asks_before_each_claim_whether_it_is_paused(make):
+    """K14."""
+    answers = [True, True, False, False]
+    worker = make(1, 99, paused_when=lambda: answers.pop(0), sleep=0.001)
+    assert worker.run() is ExitCode.DONE
+    assert (RAN, answers) == ([1, 99], [])
+
+
+def paused_by_an_operator(bus, worker):
+    bus.connections.port().pause(["*"])
+
+
+def paused_by_a_signal(bus, worker):
+    worker.signals.paused = True
+
+
+def vetoed(bus, worker):
+    bus.listen(WorkerLooping, lambda event: False)
+
+
+def paused_by_a_callable(bus, worker):
+    """`paused_when`, as below."""
+
+
+PAUSES = [paused_by_an_operator, paused_by_a_signal, vetoed, paused_by_a_callable]
+
+
+@pytest.mark.parametrize("limit", ["once", "stop_when_empty"])
+@pytest.mark.parametrize("delayed", [False, True])
+@pytest.mark.parametrize("pause", PAUSES)
+def test_with_all_its_queues_paused_there_is_no_job_for_it(
+    make, bus, reasons, pause, limit, delayed
+):
+    """What would never end before somebody resumed them ends as if they were empty."""
+    asked = (lambda: True) if pause is paused_by_a_callable else None
+    worker = make(1, **{limit: True}, include_delayed=delayed, paused_when=asked)
+    pause(bus, worker)
+
+    assert worker.run() is ExitCode.DONE
+
+    assert (RAN, reasons) == ([], [("once" if limit == "once" else "empty", 0)])
+    assert bus.connections.port().size("jobs").ready == 1
+
+
+def test_a_paused_queue_does_not_keep_it_and_the_others_are_worked_off(make, bus, reasons):
+    port = bus.connections.port()
+    port.pause(["resting"])
+    port.push([Envelope(id="rests", queue="resting", body=b"{}", delay=600)])
+
+    worker = make(1, queues=["resting", "jobs"], stop_when_empty=True, include_delayed=True)
+
+    assert worker.run() is ExitCode.DONE
+    assert (RAN, reasons) == ([1], [("empty", 1)])
+
+
+@pytest.mark.parametrize(
+    "numbers, limits, reason",
+    [
+        ((99, 1), {"once": True}, "signal"),
+        ((1, 2), {"once": True, "max_jobs": 1}, "once"),
+        ((1, 2), {"stop_when_empty": True, "max_jobs": 2}, "empty"),
+        ((1, 2, 3), {"stop_when_empty": True, "max_jobs": 2}, "max_jobs"),
+        ((), {"stop_when_empty": True, "max_time": 1e-9}, "empty"),
+        ((1,), {"stop_when_empty": True, "max_time": 1e-9}, "max_time"),
+    ],
+)
+def test_the_first_reason_that_holds_counts(make, reasons, numbers, limits, reason):
+    """K10."""
+    make(*numbers, **limits).run()
+    assert [one for one, _ in reasons] == [reason]
+
+
+@pytest.mark.parametrize("delayed, reason", [(False, "empty"), (True, "max_jobs")])
+def test_what_is_delayed_counts_as_it_was_told_to(make, bus, reasons, delayed, reason):
+    bus.listen(Ordered, Late)
+    make(1, stop_when_empty=True, include_delayed=delayed, max_jobs=1).run()
+    assert reasons == [(reason, 1)]
+
+
+def test_a_store_that_is_away_cannot_say_whether_it_is_empty(make, bus, monkeypatch, reasons):
+    worker = make(1, 2, stop_when_empty=True, max_jobs=1)
+    monkeypatch.setattr(bus.connections.port(), "next_due", away)
+    worker.run()
+    assert reasons == [("max_jobs", 1)]
+
+
+def test_jobs_may_be_claimed_by_something_else(make, bus):
+    """K17."""
+    asked = []
+
+    def claim(port, queues, limit, lease):
+        asked.append((queues, lease))
+        return port.claim(queues, limit=limit, lease=lease)
+
+    make(1, stop_when_empty=True, claim=claim, lease=9).run()
+    assert (RAN, asked[0]) == ([1], (("jobs",), 9))
+
+
+def test_without_a_name_it_is_called_by_its_machine_and_process(bus):
+    import os
+
+    assert Worker(bus).name.endswith(f":{os.getpid()}")
+    assert Worker(bus, name="w1").name == "w1"
+
+
+def test_it_says_who_starts_and_stops(make, bus):
+    """K26."""
+    heard = []
+    bus.listen(WorkerStarting, heard.append)
+    bus.listen(WorkerStopping, heard.append)
+    make(1, name="w1", stop_when_empty=True).run()
+    starting, stopping = heard
+    assert (starting.name, starting.queues) == ("w1", ("jobs",))
+    assert (stopping.name, stopping.reason, stopping.processed) == ("w1", "empty", 1)
+
+
+def test_when_the_memory_is_used_up_the_code_says_so(make, monkeypatch, reasons):
+    """K3, K11."""
+    monkeypatch.setattr("eventbus.worker.stops.Stops._is_too_large", lambda self: bool(RAN))
+    assert make(1, 2, memory=1).run() is ExitCode.MEMORY
+    assert (RAN, reasons) == ([1], [("memory", 1)])

@@ -55,7 +55,10 @@ def clear() -> None:
     shutil.rmtree(OUTBOX, ignore_errors=True)
     OUTBOX.mkdir(parents=True)
     for old in FOLDER.glob("queue.db*"):
-        old.unlink()
+        if old.is_dir():
+            shutil.rmtree(old)
+        else:
+            old.unlink()
 
 
 def program(name: str) -> Path:

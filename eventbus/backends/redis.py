@@ -1,0 +1,271 @@
+"""
+Envelopes in Redis: shared by the workers of many machines, as durable as the server is told to be.
+
+`scripts/redis.lua` lists the keys, and says what the server does by itself; `eventbus.backends.redis_link` talks
+to one server, to a master behind Sentinel, or to a cluster. Here are the verbs; those of a claim are in
+`redis_claims`, those that look at jobs in `redis_pages`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import evolve
+from typing_extensions import override
+
+from eventbus.backends.base import (
+    Backend,
+    Bell,
+    Capabilities,
+    Charge,
+    Claim,
+    Clock,
+    Examination,
+    FailedJob,
+    Sizes,
+    StoredJob,
+)
+from eventbus.backends.instants import span
+from eventbus.backends.redis_bell import RedisBell
+from eventbus.backends.redis_calls import Call, Unanswered
+from eventbus.backends.redis_claims import Claims
+from eventbus.backends.redis_examination import examine_redis
+from eventbus.backends.redis_lent import lent, shown
+from eventbus.backends.redis_lines import at_once
+from eventbus.backends.redis_link import Link
+from eventbus.backends.redis_loops import Loops
+from eventbus.backends.redis_pages import Pages
+from eventbus.backends.redis_store import Store, steps
+from eventbus.defaults import DURATION_LIMIT, REDIS_PREFIX, REDIS_STEP
+from eventbus.errors import StoredUnknown, UnsupportedOption
+from eventbus.queue.envelope import Envelope, valid_name
+
+__all__ = ["RedisBackend"]
+
+
+class RedisBackend(Backend):
+    """
+    Keeps envelopes in a Redis server, version 7 or later, or one that speaks as it does (Valkey).
+
+    Nothing is connected to before the first verb. `redis://` URLs make one; make it yourself to lend a client
+    of your own.
+
+    Args:
+        client: A `redis.Redis`, `redis.RedisCluster` or a client of `redis.sentinel`; or that of Valkey's
+            library. Its pool lends the connections; those to a cluster are made as the client makes its own.
+            Or a link, which the URLs make.
+        async_client: A client of `redis.asyncio` to the same server, with which `adispatch` stores jobs without
+            a thread. As with all its users, on one event loop only.
+        prefix: What the names of all keys begin with. Two prefixes are two stores.
+        name: What errors and lists call it; without a password.
+        clock: What judges delays and leases in tests.
+
+    Raises:
+        InvalidOption: `client` or `async_client` is none, or `prefix` cannot be one.
+
+    Defaults:
+        async_client = that of the URL. Where `client` is lent, there is none: `adispatch` uses a thread.
+        prefix = `defaults.REDIS_PREFIX`.
+        name = made from where the client connects to.
+        clock = the server's own: machines need not agree on the time.
+
+    Example:
+        >>> import redis
+        >>> backend = RedisBackend(redis.Redis(host="queue.internal"), prefix="shop")
+        >>> backend.name
+        'redis://queue.internal:6379/0'
+    """
+
+    capabilities = Capabilities(
+        durable=True, shared=True, fenced=True, idempotent_push=True, delay=True, failed_jobs=True
+    )
+
+    def __init__(
+        self,
+        client: Any,
+        *,
+        async_client: Any = None,
+        prefix: str = REDIS_PREFIX,
+        name: str = "",
+        clock: Clock | None = None,
+    ) -> None:
+        self.name = name or shown(client)
+        valid_name(prefix, option="prefix", where=self.name)
+        is_link = isinstance(client, Link)
+        self._link: Link = client if is_link else lent(client, async_client, name=self.name)
+        self._loops = None if self._link.twin is None else Loops(self._link.twin)
+        self.capabilities = evolve(self.capabilities, async_push=self._loops is not None)
+        self._store = Store(self._link, name=self.name, prefix=prefix, clock=clock)
+        self._claims = Claims(self._store)
+        self._pages = Pages(self._store)
+        #: The queues whose names are written down, as far as this process knows.
+        self._listed: set[str] = set()
+
+    @override
+    def push(self, envelopes: Sequence[Envelope]) -> None:
+        at_once(self._push(self._link, envelopes))
+
+    @override
+    async def apush(self, envelopes: Sequence[Envelope]) -> None:
+        if self._loops is None:
+            raise UnsupportedOption(backend=self.name, capability="async_push")
+        await self._push(await self._loops.link(), envelopes)
+
+    async def _push(self, link: Link, envelopes: Sequence[Envelope]) -> None:
+        by_queue: dict[str, list[Envelope]] = {}
+        for envelope in envelopes:
+            by_queue.setdefault(envelope.queue, []).append(envelope)
+        new = [self._store.listing(queue) for queue in by_queue if queue not in self._listed]
+        groups = self._store.groups(list(by_queue))
+        calls = [*new, *(self._pushing(queues, by_queue) for queues in groups)]
+        try:
+            answers = (await link.asked("push", calls)).replies[len(new) :]
+            for queues, is_new in zip(groups, answers, strict=True):
+                if is_new and not self._listed.isdisjoint(queues):
+                    # It was written down once, and there was nothing left of it: the server has forgotten.
+                    self._listed.difference_update(queues)
+                    await link.asked("push", list(map(self._store.listing, queues)))
+                self._listed.update(queues)
+        except Unanswered as error:
+            ids = [envelope.id for envelope in envelopes]
+            raise StoredUnknown(backend=self.name, ids=ids, reason=f"{error}") from error.__cause__
+
+    def _pushing(self, queues: Sequence[str], by_queue: dict[str, list[Envelope]]) -> Call:
+        values: list[Any] = list(map(self._store.bell, queues))
+        for place, queue in enumerate(queues):
+            for one in by_queue[queue]:
+                values += (place, one.id, repr(float(one.delay)), one.body)
+        return self._store.call("push", queues, *values)
+
+    @override
+    def claim(self, queues: Sequence[str], *, limit: int, lease: float) -> list[Claim]:
+        return self._claims.claim(queues, limit=limit, lease=lease)
+
+    @override
+    def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
+        return self._claims.extend(claims, lease=lease)
+
+    @override
+    def ack(self, claims: Sequence[Claim]) -> list[Claim]:
+        return self._claims.ack(claims)
+
+    @override
+    def release(
+        self, claims: Sequence[Claim], *, delay: float, charge: Charge, parked: str = ""
+    ) -> list[Claim]:
+        return self._claims.release(claims, delay=delay, charge=charge, parked=parked)
+
+    @override
+    def bury(self, claims: Sequence[Claim], *, error: str, charge: Charge) -> list[Claim]:
+        return self._claims.bury(claims, error=error, charge=charge)
+
+    @override
+    def failed(
+        self,
+        *,
+        ids: Sequence[str] | None = None,
+        queues: Sequence[str] | None = None,
+        limit: int,
+        after: str = "",
+    ) -> list[FailedJob]:
+        return self._pages.failed(ids=ids, queues=queues, limit=limit, after=after)
+
+    @override
+    def revive(self, ids: Sequence[str]) -> list[str]:
+        return self._each_queue("revive", ids, lambda queue: [self._store.bell(queue)])
+
+    @override
+    def purge(self, ids: Sequence[str]) -> list[str]:
+        return self._each_queue("purge", ids)
+
+    @override
+    def cancel(self, ids: Sequence[str]) -> list[str]:
+        return self._each_queue("cancel", ids)
+
+    def _each_queue(
+        self, operation: str, ids: Sequence[str], before: Callable[[str], list[str]] | None = None
+    ) -> list[str]:
+        """Run a script for ids that may lie in any queue; return those that it returned, in order."""
+        gone: set[str] = set()
+        for queue in self.queues() if ids else ():
+            first = [] if before is None else before(queue)
+            for step in steps(ids):
+                call = self._store.call(operation, [queue], *first, *step)
+                gone.update(name.decode() for name in self._store.move(operation, call))
+        return [name for name in dict.fromkeys(ids) if name in gone]
+
+    @override
+    def clear(self, queue: str) -> int:
+        count, number, last = 0, "0", ""
+        while True:
+            page = self._pages.page("clear", queue, number, last, REDIS_STEP)
+            if not page.ids:
+                return count
+            number, last = page.number, page.last
+            call = self._store.call("cancel", [queue], *page.ids)
+            count += len(self._store.move("clear", call))
+
+    @override
+    def size(self, queue: str) -> Sizes:
+        found = self._store.ask_one("size", self._store.call("size", [queue]))
+        ready, delayed, leased, failed = found
+        return Sizes(ready=ready, delayed=delayed, leased=leased, failed=failed)
+
+    @override
+    def queues(self) -> list[str]:
+        return self._store.queues()
+
+    @override
+    def peek(
+        self,
+        *,
+        queues: Sequence[str] | None = None,
+        parked: bool = False,
+        limit: int,
+        after: str = "",
+    ) -> list[StoredJob]:
+        return self._pages.peek(queues=queues, parked=parked, limit=limit, after=after)
+
+    @override
+    def find(self, ids: Sequence[str], *, queues: Sequence[str] | None = None) -> list[StoredJob]:
+        return self._pages.find(ids, queues=queues)
+
+    @override
+    def next_due(self, queues: Sequence[str], *, leased: bool = False) -> float | None:
+        calls = [self._store.call("next_due", [queue], int(leased)) for queue in queues]
+        dues = [float(due) for due in self._store.ask("next_due", calls) if due is not None]
+        # What somebody has put there may be due never.
+        return min(DURATION_LIMIT, *(due / 1_000_000 for due in dues)) if dues else None
+
+    @override
+    def flag(self, name: str, value: str | None, *, life: float | None = None) -> None:
+        values = ["" if life is None else span(life)] + ([] if value is None else [value])
+        call = self._store.call("flag", (), self._store.everybody, name, *values)
+        self._store.ask("flag", [call])
+
+    @override
+    def flags(self) -> dict[str, str]:
+        found = self._store.ask_one("flags", self._store.call("flags", ()))
+        names = [word.decode("utf-8", "replace") for word in found]
+        return dict(zip(names[::2], names[1::2], strict=True))
+
+    @override
+    def bell(self, queues: Sequence[str]) -> Bell:
+        return RedisBell(self._link, [*map(self._store.bell, queues), self._store.everybody])
+
+    @override
+    def examine(self, *, integrity: bool = False) -> Examination:
+        return examine_redis(self._link, prefix=self._store.prefix)
+
+    @override
+    def close(self) -> None:
+        self._link.close()
+        if self._loops is not None:
+            self._loops.close()
+
+    @override
+    async def aclose(self) -> None:
+        if self._loops is not None:
+            await self._loops.aclose()
+        await super().aclose()

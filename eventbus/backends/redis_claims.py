@@ -1,0 +1,189 @@
+"""Claims of jobs in Redis: how they are taken and settled, and what is done where an answer never came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from secrets import token_hex
+from typing import Any, Final
+
+from eventbus.backends.base import Charge, Claim
+from eventbus.backends.instants import span
+from eventbus.backends.redis_calls import Call, Unanswered
+from eventbus.backends.redis_records import MOST, Flaw, claim_of, is_alone
+from eventbus.backends.redis_store import Store, steps
+from eventbus.defaults import REDIS_STEP
+from eventbus.errors import DecodeError
+from eventbus.queue.envelope import new_id, valid_id
+
+__all__ = ["Claims"]
+
+#: What a settlement that was sent twice finds where the first time did it.
+_DONE: Final[Mapping[str, str]] = {
+    "ack": "gone",
+    "release": "waits",
+    "bury": "failed",
+}
+
+
+class Claims:
+    """
+    The verbs that take and settle claims.
+
+    Args:
+        store: Where the jobs lie.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        #: Token and id of claims whose settlement was sent, and of which nothing is known.
+        self._unsure: set[tuple[str, str]] = set()
+        #: Tokens of claims that were sent, and of which nothing is known; and their queues.
+        self._unclaimed: dict[str, tuple[str, ...]] = {}
+
+    def claim(self, queues: Sequence[str], *, limit: int, lease: float) -> list[Claim]:
+        """Do what the verb does."""
+        operation = "claim"
+        self._give_back_unclaimed()
+        token = token_hex(16)
+        claims: list[Claim] = []
+        sent = alone = False
+        try:
+            for group in self._store.groups(queues):
+                room = min(limit, REDIS_STEP) - len(claims)
+                if room <= 0 or alone:
+                    break
+                found = self._claimed(group, span(lease), room, token, len(claims))
+                sent = bool(claims or found)
+                if len(claims) == 1 and found:
+                    first = claims[0].envelope
+                    share = self._store.call("share", [first.queue], first.id, token)
+                    self._store.ask(operation, [share])
+                alone = is_alone(found)
+                claims += self._whole(group, found, token)
+        except Unanswered as error:
+            self._unclaimed[token] = tuple(queues)
+            raise self._store.unavailable(operation, error) from error.__cause__
+        except BaseException:
+            if sent:
+                # Whoever asked gets none of them.
+                self._unclaimed[token] = tuple(queues)
+            raise
+        return claims
+
+    def _claimed(
+        self, queues: Sequence[str], lease: int, room: int, token: str, before: int
+    ) -> list[Any]:
+        call = self._store.call("claim", queues, lease, room, token, MOST, before)
+        [found] = self._store.link.ask("claim", [call], repeat=False).replies
+        return list(found)
+
+    def _whole(self, queues: Sequence[str], found: Sequence[Any], token: str) -> Iterator[Claim]:
+        """Return the claims of what was found; what cannot be run is moved to the failed jobs."""
+        for first in range(0, len(found), 4):
+            place, name, kept, counts = found[first : first + 4]
+            queue = queues[int(place)]
+            try:
+                yield claim_of(name, queue, kept, counts, token)
+            except Flaw as flaw:
+                self._condemn(queue, name, token, f"{flaw}")
+
+    def _condemn(self, queue: str, name: bytes, token: str, reason: str) -> None:
+        """Move a job that was claimed and cannot be run to the failed ones."""
+        shown = name.decode("utf-8", "replace")
+        new = shown if valid_id(shown) else f"unknown-{new_id()}"
+        error = DecodeError(reason=reason, envelope=new)
+        text = f"{type(error).__name__}: {error}"
+        call = self._store.call("condemn", [queue], name, token, new, text)
+        self._store.ask("claim", [call])
+
+    def _give_back_unclaimed(self) -> None:
+        """Give back what claims took whose answers never came: nobody else knows that they are ours."""
+        for token, queues in list(self._unclaimed.items()):
+            for queue in queues:
+                held = self._store.ask_one("claim", self._store.call("held", [queue], token))
+                for step in steps(held):
+                    call = self._releasing(queue, 0.0, Charge.NOTHING)
+                    words = (word for name in step for word in (name, token))
+                    self._store.ask("claim", [call.followed_by(words)])
+            self._unclaimed.pop(token, None)
+
+    def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
+        """Do what the verb does."""
+        return self._settle(
+            "extend", claims, lambda queue: self._store.call("extend", [queue], span(lease))
+        )
+
+    def ack(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Do what the verb does."""
+        return self._settle("ack", claims, lambda queue: self._store.call("ack", [queue]))
+
+    def release(
+        self, claims: Sequence[Claim], *, delay: float, charge: Charge, parked: str
+    ) -> list[Claim]:
+        """Do what the verb does."""
+        return self._settle(
+            "release", claims, lambda queue: self._releasing(queue, delay, charge, parked)
+        )
+
+    def _releasing(self, queue: str, delay: float, charge: Charge, parked: str = "") -> Call:
+        return self._store.call(
+            "release",
+            [queue],
+            self._store.bell(queue),
+            span(delay),
+            int(charge is Charge.NOTHING and not delay),
+            int(charge in {Charge.ERROR, Charge.ATTEMPT}),
+            int(charge is Charge.ERROR),
+            int(charge is Charge.RELEASE),
+            parked,
+        )
+
+    def bury(self, claims: Sequence[Claim], *, error: str, charge: Charge) -> list[Claim]:
+        """Do what the verb does."""
+        counted = int(charge in {Charge.ERROR, Charge.ATTEMPT}), int(charge is Charge.RELEASE)
+        return self._settle(
+            "bury", claims, lambda queue: self._store.call("bury", [queue], *counted, error)
+        )
+
+    def _settle(
+        self, operation: str, claims: Sequence[Claim], begun: Callable[[str], Call]
+    ) -> list[Claim]:
+        """
+        Settle claims, a call for each queue; return the stale.
+
+        Args:
+            operation: The verb.
+            claims: Which.
+            begun: Returns the call for a queue, without ids and tokens.
+        """
+        by_queue: dict[str, list[Claim]] = {}
+        for claim in claims:
+            by_queue.setdefault(claim.envelope.queue, []).append(claim)
+        batches = [(queue, step) for queue, found in by_queue.items() for step in steps(found)]
+        calls = [
+            begun(queue).followed_by(word for one in step for word in (one.envelope.id, one.token))
+            for queue, step in batches
+        ]
+        try:
+            answer = self._store.link.ask(operation, calls)
+        except Unanswered as error:
+            # Whoever settles them again may find that it has been done.
+            if operation in _DONE:
+                self._unsure.update(map(_mark, claims))
+            raise self._store.unavailable(operation, error) from error.__cause__
+        stale = [
+            step[place - 1]
+            for (_, step), found in zip(batches, answer.replies, strict=True)
+            for place, state in zip(found[::2], found[1::2], strict=True)
+            if not (
+                state.decode() == _DONE.get(operation)
+                and (answer.repeated or _mark(step[place - 1]) in self._unsure)
+            )
+        ]
+        if self._unsure and operation in _DONE:
+            self._unsure.difference_update(map(_mark, claims))
+        return stale
+
+
+def _mark(claim: Claim) -> tuple[str, str]:
+    return claim.token, claim.envelope.id

@@ -1,0 +1,656 @@
+-- The store of `redis://`: what the server does by itself, one section for each step that must not be cut.
+--
+-- Keys, all under the prefix of the URL (`eventbus` where it names none). Those of a queue have its name in
+-- braces, so that a cluster keeps them in one slot:
+--
+--   PREFIX:queues             set         every queue that something was ever pushed to
+--   PREFIX:flags              hash        flag -> when it ends (0: never), its value
+--   PREFIX:{QUEUE}:numbers    string      the last number that was given: order of arrival, and of failure
+--   PREFIX:{QUEUE}:order      sorted set  id -> number; of what is ready, delayed or leased
+--   PREFIX:{QUEUE}:line       sorted set  number and id -> due; the same jobs
+--   PREFIX:{QUEUE}:bodies     hash        id -> when it was pushed, its delay, its body; of failed jobs too
+--   PREFIX:{QUEUE}:leases     hash        id -> shared, number, token; of what is held
+--   PREFIX:{QUEUE}:counts     hash        id -> attempts losses exceptions releases alone; only if not all 0
+--   PREFIX:{QUEUE}:parked     hash        id -> why it cannot run yet
+--   PREFIX:{QUEUE}:failures   hash        id -> failed_at attempts losses releases number error
+--   PREFIX:{QUEUE}:failed     sorted set  number and id -> failed_at; the same jobs
+--
+-- Channels, for workers that wait: PREFIX:{QUEUE}:bell and PREFIX:bell (a flag was set).
+--
+-- A body is never looked into. It has one place for its whole life: what waits, is leased or has failed is
+-- told by the other keys, so no step copies it. `due` is the one instant that decides: when the delay is over,
+-- and of a leased job when its lease ends; so what was lost is simply due again.
+--
+-- Instants are whole microseconds since 1970, by the server's clock: 16 digits, which a double holds exactly.
+-- They become text with `whole`; Lua's own way would round them. A number is 12 hexadecimal digits wherever
+-- it stands in front of an id, so that jobs which are due at the same instant lie in their order of arrival.
+-- `shared` and `alone` are 0 or 1: held by a claim of several; lost once, so handed out by itself.
+--
+-- ARGV[1] is the instant, or empty for the server's own. Under `-- keys:` stand the keys that a section gets,
+-- in this order, once for each queue.
+
+-- :prelude
+local NUMBER = 12
+-- How many words Lua passes on at once, and more.
+local STEP = 1000
+
+local function instant(given)
+  if given ~= '' then
+    return tonumber(given)
+  end
+  local time = redis.call('TIME')
+  return time[1] * 1000000 + time[2]
+end
+
+local function whole(number)
+  return string.format('%.0f', number)
+end
+
+local function sane(number)
+  -- What is no number that we give is none, in all places alike.
+  number = tonumber(number) or 0
+  return number >= 0 and number < 2 ^ 48 and number or 0
+end
+
+local function placed(number, id)
+  return string.format('%012x', sane(number)) .. id
+end
+
+local function lease_of(text)
+  -- Whether it is shared, the number, the token. By their places: a pattern takes four times as long.
+  if text then
+    return string.sub(text, 1, 1), string.sub(text, 3, 14), string.sub(text, 16)
+  end
+end
+
+local function counts_of(text)
+  local attempts, losses, exceptions, releases, alone =
+    string.match(text or '', '^(%d+) (%d+) (%d+) (%d+) ([01])$')
+  return tonumber(attempts) or 0, tonumber(losses) or 0, tonumber(exceptions) or 0,
+    tonumber(releases) or 0, tonumber(alone) or 0
+end
+
+local function count(key, id, attempts, losses, exceptions, releases, alone)
+  if attempts + losses + exceptions + releases + alone > 0 then
+    redis.call('HSET', key, id,
+      string.format('%d %d %d %d %d', attempts, losses, exceptions, releases, alone))
+  end
+end
+
+local function head_of(line)
+  -- When the first of a line is due.
+  local head = redis.call('ZRANGE', line, 0, 0, 'WITHSCORES')
+  return tonumber(head[2] or 'inf')
+end
+
+local function ring(channel, head, now)
+  -- Where something was due before, whoever waits has been woken, or is about to look.
+  if not (head <= now) then
+    redis.call('PUBLISH', channel, '')
+  end
+end
+
+local function next_number(numbers, order, many)
+  -- Returns the first of so many.
+  local number = redis.call('INCRBY', numbers, many) - many + 1
+  if number <= 1 then
+    -- A key that was lost must not give numbers twice.
+    local last = redis.call('ZRANGE', order, -1, -1, 'WITHSCORES')
+    local least = sane(last[2]) + 1
+    if number < least then
+      number = redis.call('INCRBY', numbers, whole(least - number)) - many + 1
+    end
+  end
+  return number
+end
+
+local function fail(failures, failed, id, at, attempts, losses, releases, number, error)
+  redis.call('HSET', failures, id,
+    string.format('%s %d %d %d %.0f ', at, attempts, losses, releases, number) .. error)
+  redis.call('ZADD', failed, at, placed(number, id))
+end
+
+local function unfail(failures, failed, id)
+  -- Returns whether it was there.
+  local record = redis.call('HGET', failures, id)
+  if not record then
+    return false
+  end
+  redis.call('HDEL', failures, id)
+  local number = string.match(record, '^%d+ %d+ %d+ %d+ (%d+) ')
+  redis.call('ZREM', failed, placed(number or 0, id))
+  return true
+end
+
+local function state_of(id, bodies, leases, failures)
+  -- What became of a job that a claim does not hold.
+  if redis.call('HEXISTS', bodies, id) == 0 then
+    return 'gone'
+  end
+  if redis.call('HEXISTS', leases, id) == 1 then
+    return 'held'
+  end
+  if redis.call('HEXISTS', failures, id) == 1 then
+    return 'failed'
+  end
+  return 'waits'
+end
+
+-- :push
+-- keys: numbers order line bodies
+-- ARGV: instant, a channel for each queue; then for each envelope: which queue, id, delay, body. Returns whether
+-- a queue had never been pushed to. An id that is stored already, failed ones too, is passed over.
+local now = instant(ARGV[1])
+local pushed_at = whole(now)
+local queues = #KEYS / 4
+local stored = {}
+for index = 2 + queues, #ARGV, 4 do
+  local queue, id, delay = tonumber(ARGV[index]), ARGV[index + 1], ARGV[index + 2]
+  local kept = pushed_at .. ' ' .. delay .. ' ' .. ARGV[index + 3]
+  if redis.call('HSETNX', KEYS[queue * 4 + 4], id, kept) == 1 then
+    local ids = stored[queue]
+    if not ids then
+      ids = {}
+      stored[queue] = ids
+    end
+    ids[#ids + 1] = id
+    ids[-#ids] = delay == '0.0' and pushed_at or whole(now + math.floor(delay * 1000000 + 0.5))
+  end
+end
+local is_new = 0
+for queue, ids in pairs(stored) do
+  local numbers, order, line = KEYS[queue * 4 + 1], KEYS[queue * 4 + 2], KEYS[queue * 4 + 3]
+  local head = head_of(line)
+  local number = next_number(numbers, order, #ids)
+  if number == 1 then
+    is_new = 1
+  end
+  for first = 1, #ids, STEP do
+    local ordered, lined = {}, {}
+    for index = first, math.min(first + STEP - 1, #ids) do
+      local at = (index - first) * 2
+      ordered[at + 1], ordered[at + 2] = number, ids[index]
+      lined[at + 1], lined[at + 2] = ids[-index], placed(number, ids[index])
+      number = number + 1
+    end
+    redis.call('ZADD', order, unpack(ordered))
+    redis.call('ZADD', line, unpack(lined))
+  end
+  ring(ARGV[2 + queue], head, now)
+end
+return is_new
+
+-- :claim
+-- keys: line leases counts bodies parked
+-- ARGV: instant, lease in microseconds, limit, token, most bytes of a body, how many this claim has already.
+-- Returns for each: which queue, id, body or its size where it cannot be read, counts.
+local now = instant(ARGV[1])
+local ends = whole(now + ARGV[2])
+local room, token, most = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local before = tonumber(ARGV[6])
+local found, size = {}, 0
+local claims = {}
+for queue = 0, #KEYS / 5 - 1 do
+  local base = queue * 5
+  local line, leases, counts = KEYS[base + 1], KEYS[base + 2], KEYS[base + 3]
+  local due = {}
+  if size < room then
+    due = redis.call('ZRANGEBYSCORE', line, '-inf', whole(now), 'LIMIT', 0, room - size)
+  end
+  if #due > 0 then
+    local ids = {}
+    for index = 1, #due do
+      ids[index] = string.sub(due[index], NUMBER + 1)
+    end
+    local held = redis.call('HMGET', leases, unpack(ids))
+    -- Most queues have nobody who was ever counted.
+    local counted = redis.call('EXISTS', counts) == 1 and redis.call('HMGET', counts, unpack(ids)) or {}
+    local first = size
+    for index = 1, #due do
+      local text = counted[index] or ''
+      local alone = held[index] or string.sub(text, -1) == '1'
+      if ids[index] == '' then
+        redis.call('ZREM', line, due[index]) -- it is no job
+      elseif not alone or before + size == 0 then
+        if held[index] then
+          local attempts, losses, exceptions, releases = counts_of(text)
+          if lease_of(held[index]) ~= '1' then
+            losses = losses + 1
+          end
+          text = string.format('%d %d %d %d 1', attempts, losses, exceptions, releases)
+          redis.call('HSET', counts, ids[index], text)
+        end
+        local at = size * 4
+        found[at + 1], found[at + 2], found[at + 3], found[at + 4] = queue, ids[index], due[index], text
+        size = size + 1
+      end
+      -- Another that must be alone is passed over: its turn comes when it heads the line.
+      if alone and size == 1 and before == 0 and found[2] == ids[index] then
+        room = 0
+        break
+      end
+    end
+    claims[#claims + 1] = {base, first + 1, size}
+  end
+end
+local shared = before + size > 1 and '1 ' or '0 '
+for _, claim in ipairs(claims) do
+  local base, places, tokens, names = claim[1], {}, {}, {}
+  local bodies, readable, wanted = KEYS[base + 4], {}, {}
+  for index = claim[2], claim[3] do
+    local at = (index - 1) * 4
+    local id, member = found[at + 2], found[at + 3]
+    local place = #names * 2
+    places[place + 1], places[place + 2] = ends, member
+    tokens[place + 1], tokens[place + 2] = id, shared .. string.sub(member, 1, NUMBER) .. ' ' .. token
+    names[#names + 1] = id
+    local bytes = redis.call('HSTRLEN', bodies, id)
+    if bytes == 0 or bytes > most then
+      found[at + 3] = bytes
+    else
+      readable[#readable + 1], wanted[#wanted + 1] = id, at + 3
+    end
+  end
+  if #names > 0 then
+    redis.call('ZADD', KEYS[base + 1], unpack(places))
+    redis.call('HSET', KEYS[base + 2], unpack(tokens))
+    if redis.call('EXISTS', KEYS[base + 5]) == 1 then
+      redis.call('HDEL', KEYS[base + 5], unpack(names))
+    end
+  end
+  if #readable > 0 then
+    local read = redis.call('HMGET', bodies, unpack(readable))
+    for index = 1, #read do
+      found[wanted[index]] = read[index]
+    end
+  end
+end
+return found
+
+-- :share
+-- keys: leases
+-- A claim that went on in another slot has more than its first. ARGV: instant (not used), id, token.
+local shared, number, token = lease_of(redis.call('HGET', KEYS[1], ARGV[2]))
+if token == ARGV[3] then
+  redis.call('HSET', KEYS[1], ARGV[2], '1 ' .. number .. ' ' .. token)
+end
+return {}
+
+-- :held
+-- keys: leases
+-- Returns the ids that a token holds. ARGV: instant (not used), token.
+local found = {}
+local leases = redis.call('HGETALL', KEYS[1])
+for index = 1, #leases, 2 do
+  local _, _, token = lease_of(leases[index + 1])
+  if token == ARGV[2] then
+    found[#found + 1] = leases[index]
+  end
+end
+return found
+
+-- :ack
+-- keys: order line leases counts bodies failures
+-- ARGV: instant (not used); then ids and tokens. Returns the place of each that is not held, and its state.
+local ids = {}
+for index = 2, #ARGV, 2 do
+  ids[#ids + 1] = ARGV[index]
+end
+local names, members, stale = {}, {}, {}
+local leases = redis.call('HMGET', KEYS[3], unpack(ids))
+for index = 1, #ids do
+  local lease = leases[index]
+  if lease and string.sub(lease, 16) == ARGV[index * 2 + 1] then
+    names[#names + 1], members[#members + 1] = ids[index], string.sub(lease, 3, 14) .. ids[index]
+  else
+    stale[#stale + 1] = index
+    stale[#stale + 1] = state_of(ids[index], KEYS[5], KEYS[3], KEYS[6])
+  end
+end
+if #names > 0 then
+  redis.call('HDEL', KEYS[3], unpack(names))
+  redis.call('HDEL', KEYS[5], unpack(names))
+  redis.call('ZREM', KEYS[1], unpack(names))
+  redis.call('ZREM', KEYS[2], unpack(members))
+  if redis.call('EXISTS', KEYS[4]) == 1 then
+    redis.call('HDEL', KEYS[4], unpack(names))
+  end
+end
+return stale
+
+-- :extend
+-- keys: line leases bodies failures
+-- ARGV: instant, lease in microseconds; then ids and tokens. Returns as `ack`.
+local ends = whole(instant(ARGV[1]) + ARGV[2])
+local stale = {}
+for index = 3, #ARGV, 2 do
+  local id = ARGV[index]
+  local _, number, token = lease_of(redis.call('HGET', KEYS[2], id))
+  if token and token == ARGV[index + 1] then
+    redis.call('ZADD', KEYS[1], ends, number .. id)
+  else
+    stale[#stale + 1] = (index - 1) / 2
+    stale[#stale + 1] = state_of(id, KEYS[3], KEYS[2], KEYS[4])
+  end
+end
+return stale
+
+-- :release
+-- keys: line leases counts bodies parked failures
+-- ARGV: instant, channel, delay in microseconds, whether it keeps its place, attempts, exceptions, releases, why
+-- it is parked; then ids and tokens. One that keeps its place is due since it was first due, or now if that were
+-- later. Returns as `ack`.
+local now = instant(ARGV[1])
+local head = head_of(KEYS[1])
+local moved = false
+local stale = {}
+for index = 9, #ARGV, 2 do
+  local id = ARGV[index]
+  local _, number, token = lease_of(redis.call('HGET', KEYS[2], id))
+  if token and token == ARGV[index + 1] then
+    local due = now + ARGV[3]
+    if ARGV[4] == '1' then
+      local pushed_at, delay = string.match(redis.call('HGET', KEYS[4], id) or '', '^(%d+) (%S+) ')
+      local first = (tonumber(pushed_at) or now) + math.floor((tonumber(delay) or 0) * 1000000 + 0.5)
+      due = math.min(now, first)
+    end
+    local attempts, losses, exceptions, releases, alone = counts_of(redis.call('HGET', KEYS[3], id))
+    count(KEYS[3], id, attempts + ARGV[5], losses, exceptions + ARGV[6], releases + ARGV[7], alone)
+    redis.call('HDEL', KEYS[2], id)
+    redis.call('ZADD', KEYS[1], whole(due), number .. id)
+    if ARGV[8] ~= '' then
+      redis.call('HSET', KEYS[5], id, ARGV[8])
+    end
+    moved = true
+  else
+    stale[#stale + 1] = (index - 7) / 2
+    stale[#stale + 1] = state_of(id, KEYS[4], KEYS[2], KEYS[6])
+  end
+end
+if moved then
+  ring(ARGV[2], head, now)
+end
+return stale
+
+-- :bury
+-- keys: numbers order line leases counts bodies failures failed
+-- ARGV: instant, attempts, releases, error; then ids and tokens. Returns as `ack`.
+local failed_at = whole(instant(ARGV[1]))
+local stale = {}
+for index = 5, #ARGV, 2 do
+  local id = ARGV[index]
+  local _, number, token = lease_of(redis.call('HGET', KEYS[4], id))
+  if token and token == ARGV[index + 1] then
+    local attempts, losses, _, releases = counts_of(redis.call('HGET', KEYS[5], id))
+    fail(KEYS[7], KEYS[8], id, failed_at, attempts + ARGV[2], losses, releases + ARGV[3],
+      next_number(KEYS[1], KEYS[2], 1), ARGV[4])
+    redis.call('HDEL', KEYS[4], id)
+    redis.call('HDEL', KEYS[5], id)
+    redis.call('ZREM', KEYS[2], id)
+    redis.call('ZREM', KEYS[3], number .. id)
+  else
+    stale[#stale + 1] = (index - 3) / 2
+    stale[#stale + 1] = state_of(id, KEYS[6], KEYS[4], KEYS[7])
+  end
+end
+return stale
+
+-- :condemn
+-- keys: numbers order line leases counts bodies failures failed
+-- A job that was claimed and cannot be run goes to the failed ones, under an id that can be typed. ARGV: instant,
+-- id, token, its id from now on, error.
+local id, name = ARGV[2], ARGV[4]
+local _, number, token = lease_of(redis.call('HGET', KEYS[4], id))
+if token and token == ARGV[3] then
+  local attempts, losses, _, releases = counts_of(redis.call('HGET', KEYS[5], id))
+  fail(KEYS[7], KEYS[8], name, whole(instant(ARGV[1])), attempts, losses, releases,
+    next_number(KEYS[1], KEYS[2], 1), ARGV[5])
+  redis.call('HDEL', KEYS[4], id)
+  redis.call('HDEL', KEYS[5], id)
+  redis.call('ZREM', KEYS[2], id)
+  redis.call('ZREM', KEYS[3], number .. id)
+  if name ~= id then
+    local body = redis.call('HGET', KEYS[6], id)
+    if body then
+      redis.call('HSET', KEYS[6], name, body)
+      redis.call('HDEL', KEYS[6], id)
+    end
+  end
+end
+return {}
+
+-- :failed_page
+-- keys: failures failed
+-- Returns up to so many numbers with ids, and when they failed, the oldest first. ARGV: instant (not used), when
+-- the last one that is known failed, its number and id, how many. A server that threw keys away may have left
+-- failed jobs in one of the two: they are put in order again.
+if redis.call('HLEN', KEYS[1]) ~= redis.call('ZCARD', KEYS[2]) then
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+    redis.call('ZREM', KEYS[2], member)
+  end
+  local failures = redis.call('HGETALL', KEYS[1])
+  for index = 1, #failures, 2 do
+    local at, number = string.match(failures[index + 1], '^(%d+) %d+ %d+ %d+ (%d+) ')
+    redis.call('ZADD', KEYS[2], at or 0, placed(number, failures[index]))
+  end
+end
+local found = {}
+local first, room = 0, tonumber(ARGV[4])
+while true do
+  local page = redis.call('ZRANGEBYSCORE', KEYS[2], ARGV[2], '+inf', 'WITHSCORES', 'LIMIT', first, room)
+  for index = 1, #page, 2 do
+    if (tonumber(page[index + 1]) > tonumber(ARGV[2]) or page[index] > ARGV[3]) and #found < room * 2 then
+      found[#found + 1], found[#found + 2] = page[index], page[index + 1]
+    end
+  end
+  if #page == 0 or #found >= room * 2 then
+    return found
+  end
+  first = first + room
+end
+
+-- :failed
+-- keys: bodies failures
+-- Returns of each that is there: id, record, body or its size where it cannot be read. ARGV: instant (not used),
+-- most bytes of a body; then ids.
+local found = {}
+for index = 3, #ARGV do
+  local id = ARGV[index]
+  local record = redis.call('HGET', KEYS[2], id)
+  if record then
+    local size = redis.call('HSTRLEN', KEYS[1], id)
+    found[#found + 1], found[#found + 2] = id, record
+    found[#found + 1] = size <= tonumber(ARGV[2]) and redis.call('HGET', KEYS[1], id) or size
+  end
+end
+return found
+
+-- :revive
+-- keys: numbers order line failures failed
+-- Returns the ids that moved. ARGV: instant, channel; then ids.
+local now = instant(ARGV[1])
+local head = head_of(KEYS[3])
+local moved = {}
+for index = 3, #ARGV do
+  local id = ARGV[index]
+  if unfail(KEYS[4], KEYS[5], id) then
+    local number = next_number(KEYS[1], KEYS[2], 1)
+    redis.call('ZADD', KEYS[2], number, id)
+    redis.call('ZADD', KEYS[3], whole(now), placed(number, id))
+    moved[#moved + 1] = id
+  end
+end
+if #moved > 0 then
+  ring(ARGV[2], head, now)
+end
+return moved
+
+-- :purge
+-- keys: bodies failures failed
+-- Returns the ids that were there. ARGV: instant (not used); then ids.
+local gone = {}
+for index = 2, #ARGV do
+  local id = ARGV[index]
+  if unfail(KEYS[2], KEYS[3], id) then
+    redis.call('HDEL', KEYS[1], id)
+    gone[#gone + 1] = id
+  end
+end
+return gone
+
+-- :cancel
+-- keys: order line leases counts bodies parked
+-- Returns the ids that went; a lease that has ended holds nothing any more. ARGV: instant; then ids.
+local now = instant(ARGV[1])
+local gone = {}
+for index = 2, #ARGV do
+  local id = ARGV[index]
+  local number = redis.call('ZSCORE', KEYS[1], id)
+  if number then
+    local member = placed(number, id)
+    local due = tonumber(redis.call('ZSCORE', KEYS[2], member) or 0)
+    if due <= now or redis.call('HEXISTS', KEYS[3], id) == 0 then
+      redis.call('ZREM', KEYS[1], id)
+      redis.call('ZREM', KEYS[2], member)
+      for key = 3, 6 do
+        redis.call('HDEL', KEYS[key], id)
+      end
+      gone[#gone + 1] = id
+    end
+  end
+end
+return gone
+
+-- :page
+-- keys: order
+-- Returns up to so many ids and their numbers, in order of arrival; and what number came last. ARGV: instant (not
+-- used), the number after which to begin, the last one or empty, how many.
+local last = ARGV[3] ~= '' and ARGV[3] or (redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2] or '0')
+return {
+  last,
+  redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[2], last, 'WITHSCORES', 'LIMIT', 0, ARGV[4])
+}
+
+-- :size
+-- keys: line leases failures
+-- Returns how many are ready, delayed, leased, failed. ARGV: instant.
+local now = instant(ARGV[1])
+local ready = redis.call('ZCOUNT', KEYS[1], '-inf', whole(now))
+local leased = 0
+local leases = redis.call('HGETALL', KEYS[2])
+for index = 1, #leases, 2 do
+  local _, number = lease_of(leases[index + 1])
+  local due = number and redis.call('ZSCORE', KEYS[1], number .. leases[index])
+  if due and tonumber(due) > now then
+    leased = leased + 1
+  end
+end
+return {ready, redis.call('ZCARD', KEYS[1]) - ready - leased, leased, redis.call('HLEN', KEYS[3])}
+
+-- :peek
+-- keys: order line leases counts bodies parked
+-- Returns the instant; then of each that is there: id, number, due, whether it is held, counts, why it is parked,
+-- body or its size where it cannot be read. ARGV: instant, most bytes of a body; then ids.
+local found = {whole(instant(ARGV[1]))}
+for index = 3, #ARGV do
+  local id = ARGV[index]
+  local number = redis.call('ZSCORE', KEYS[1], id)
+  if number then
+    local size = redis.call('HSTRLEN', KEYS[5], id)
+    local at = #found
+    found[at + 1], found[at + 2] = id, number
+    found[at + 3] = redis.call('ZSCORE', KEYS[2], placed(number, id)) or '0'
+    found[at + 4] = redis.call('HEXISTS', KEYS[3], id)
+    found[at + 5] = redis.call('HGET', KEYS[4], id) or ''
+    found[at + 6] = redis.call('HGET', KEYS[6], id) or ''
+    found[at + 7] = size <= tonumber(ARGV[2]) and redis.call('HGET', KEYS[5], id) or size
+  end
+end
+return found
+
+-- :next_due
+-- keys: order line leases numbers
+-- Returns in how many microseconds the next is due, or nothing. ARGV: instant, whether those count that are held.
+-- A server that threw keys away may have left jobs in one of two sets: they are put in their line again.
+local now = instant(ARGV[1])
+if redis.call('ZCARD', KEYS[1]) ~= redis.call('ZCARD', KEYS[2]) then
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+    local number = tonumber(string.sub(member, 1, NUMBER), 16)
+    if #member > NUMBER then
+      redis.call('ZADD', KEYS[1], 'NX', number or 0, string.sub(member, NUMBER + 1))
+    else
+      redis.call('ZREM', KEYS[2], member) -- it is no job
+    end
+  end
+  redis.call('ZREM', KEYS[1], '')
+  local ids = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
+  for index = 1, #ids, 2 do
+    redis.call('ZADD', KEYS[2], 'NX', whole(now), placed(ids[index + 1], ids[index]))
+  end
+end
+local first = 0
+while true do
+  local page = redis.call('ZRANGE', KEYS[2], first, first + 99, 'WITHSCORES')
+  for index = 1, #page, 2 do
+    local due = tonumber(page[index + 1])
+    if due <= now then
+      return '0'
+    end
+    if ARGV[2] == '1' or redis.call('HEXISTS', KEYS[3], string.sub(page[index], NUMBER + 1)) == 0 then
+      return whole(due - now)
+    end
+  end
+  if #page == 0 then
+    return false
+  end
+  first = first + 100
+end
+
+-- :flag
+-- keys: flags
+-- ARGV: instant, channel, name, life in microseconds or empty; its value, or nothing to take it away.
+local now = instant(ARGV[1])
+local flags = redis.call('HGETALL', KEYS[1])
+for index = 1, #flags, 2 do
+  local ends = tonumber(string.match(flags[index + 1], '^(%d+) ') or '1')
+  if ends ~= 0 and ends <= now then
+    redis.call('HDEL', KEYS[1], flags[index])
+  end
+end
+if ARGV[5] then
+  local ends = ARGV[4] ~= '' and whole(now + ARGV[4]) or '0'
+  redis.call('HSET', KEYS[1], ARGV[3], ends .. ' ' .. ARGV[5])
+else
+  redis.call('HDEL', KEYS[1], ARGV[3])
+end
+redis.call('PUBLISH', ARGV[2], '')
+return {}
+
+-- :flags
+-- keys: flags
+-- Returns names and values of those that have not ended. ARGV: instant.
+local now = instant(ARGV[1])
+local found = {}
+local flags = redis.call('HGETALL', KEYS[1])
+for index = 1, #flags, 2 do
+  local ends, value = string.match(flags[index + 1], '^(%d+) (.*)$')
+  if ends == '0' or (ends and tonumber(ends) > now) then
+    found[#found + 1], found[#found + 2] = flags[index], value
+  end
+end
+return found
+
+-- :allowed
+-- keys:
+-- Returns for each of some commands whether whoever asks may say it, and says none of them. ARGV: instant (not
+-- used); then of each how many words it has, and these.
+local found = {}
+local index = 2
+while index <= #ARGV do
+  local length = tonumber(ARGV[index])
+  -- One that this server does not have is an error.
+  local is_known, may = pcall(redis.acl_check_cmd, unpack(ARGV, index + 1, index + length))
+  found[#found + 1] = is_known and may and 1 or 0
+  index = index + length + 1
+end
+return found

@@ -1,0 +1,198 @@
+"""Jobs become envelopes: where each goes, and what of it is fixed now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from eventbus.dispatch.hints import is_async
+from eventbus.dispatch.targets import describe
+from eventbus.dispatch.waiting import Walk
+from eventbus.errors import InvalidJob
+from eventbus.queue.checks import deadline_of, instant_or_seconds
+from eventbus.queue.codec.document import write
+from eventbus.queue.connections import Connections
+from eventbus.queue.enqueue import Enqueued, Enqueuer
+from eventbus.queue.envelope import Envelope, new_id, seconds
+from eventbus.queue.fixed import Fixed
+from eventbus.queue.handles import JobHandle, JobStatus
+from eventbus.queue.jobs import Job
+from eventbus.queue.options import Method
+from eventbus.queue.routes import Routes
+from eventbus.text import shown
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from eventbus.dispatch.plans import Keep
+    from eventbus.queue.catalogue import Entry
+
+__all__ = ["JobEnqueuer", "Said", "checked_job"]
+
+
+@frozen(kw_only=True)
+class Said:
+    """What one call of `enqueue` says, in place of what the job and its class do."""
+
+    queue: str | None = None
+    connection: str | None = None
+    delay: float | timedelta | datetime | None = None
+
+
+@frozen(kw_only=True)
+class _Made:
+    """A job that is ready to go."""
+
+    handle: JobHandle
+    #: None for one that does not want to be enqueued.
+    enqueued: Enqueued | None = None
+    #: It runs here, on a `sync://` connection.
+    here: bool = False
+    #: Where it goes in place of its connection.
+    keep: Keep | None = field(default=None, eq=False)
+
+
+@frozen(kw_only=True)
+class JobEnqueuer:
+    """
+    Brings jobs where they belong.
+
+    Args:
+        enqueuer: That of the listeners: jobs go the same way.
+        connections: Where envelopes go.
+        routes: Where the jobs go of classes that do not say.
+        diverted: Asked about each job: where its envelope goes in place of its connection.
+    """
+
+    enqueuer: Enqueuer
+    connections: Connections
+    routes: Routes
+    diverted: Callable[[Job], Keep | None]
+
+    def enqueue(self, jobs: Iterable[Job], said: Said) -> Walk:
+        """
+        Store jobs: all that go to one connection in one step. The result is a list of handles.
+
+        Nothing is stored if one of them cannot be. Those of `sync://` connections run last, in
+        their order.
+        """
+        made: list[_Made] = []
+        for job in jobs:
+            made.append((yield from self._made(job, said)))  # noqa: PERF401 -- it yields
+        for one in made:
+            if one.keep is not None and one.enqueued is not None:
+                one.keep([one.enqueued])
+        stored = [one for one in made if one.keep is None and not one.here]
+        yield from self.enqueuer.deliver([one.enqueued for one in stored if one.enqueued])
+        for one in made:
+            if one.here and one.enqueued is not None:
+                yield from self.enqueuer.run_here(one.enqueued.envelope, one.enqueued.connection)
+        return [one.handle for one in made]
+
+    def skipped(self, job: Job) -> JobHandle:
+        """Return the handle of a job that is not enqueued."""
+        entry = self._entry(job)
+        name, where = entry.options.name, self.connections.checked(entry.options.connection)
+        return JobHandle(
+            id=new_id(), name=name, connection=where, queue="", unstored=JobStatus.SKIPPED
+        )
+
+    def _entry(self, job: Any) -> Entry:
+        return self.enqueuer.catalogue.job_entry(type(checked_job(job)))
+
+    def _made(self, job: Job, said: Said) -> Walk:
+        entry = self._entry(job)
+        options, where = entry.options, describe(type(job))
+        if not (yield from _wants(job)):
+            return _Made(handle=self.skipped(job))
+        route = self.routes.of_job(type(job))
+        via = said.connection or (yield from _asked(job, options.via_connection))
+        connection, here = self.enqueuer.place(via or options.connection or route.connection)
+        via = said.queue if said.queue is not None else (yield from _asked(job, options.via_queue))
+        via = via if via is not None else options.queue or route.queue
+        queue = self.enqueuer.queue(connection, via, where)
+        delay = yield from self._delay(job, said, entry)
+        hops, trail = self.enqueuer.chain(options.name, delay)
+        fixed = Fixed(
+            deadline=self.enqueuer.deadline((yield from self._until(job, entry))),
+            display_name=options.display_name or "",
+            hops=hops,
+            trail=trail,
+        )
+        keep = self.diverted(job)
+        id_ = new_id()
+        document = self.enqueuer.catalogue.job_document(
+            entry, job, id=id_, options=fixed.written(), dispatched_at=datetime.now(UTC)
+        )
+        envelope = Envelope(id=id_, queue=queue, body=write(document), delay=delay)
+        stored = keep is None and not here
+        return _Made(
+            handle=JobHandle(
+                id=id_,
+                name=options.name,
+                connection=connection,
+                queue=queue,
+                port=partial(self.connections.port, connection) if stored else None,
+            ),
+            enqueued=Enqueued(connection=connection, envelope=envelope),
+            here=here and keep is None,
+            keep=keep,
+        )
+
+    def _delay(self, job: Job, said: Said, entry: Entry) -> Walk:
+        """Return in how many seconds a job may run: 0 for an instant that is over."""
+        where = describe(type(job))
+        if said.delay is not None:
+            found = instant_or_seconds(said.delay, option="delay", where=where)
+            if isinstance(found, datetime):
+                found = max(0.0, (found - self.connections.now()).total_seconds())
+            return seconds(found, option="delay", where=where)
+        delay = yield from _asked(job, entry.options.with_delay)
+        if delay is None:
+            return entry.options.delay or 0.0
+        return seconds(delay, option="with_delay", where=where)
+
+    def _until(self, job: Job, entry: Entry) -> Walk:
+        """Return until when a job is to be tried: seconds from now, an instant, or None."""
+        until = entry.options.retry_until
+        if not isinstance(until, Method):
+            return until  # checked when it was read
+        until = yield from _asked(job, until.name)
+        return None if until is None else deadline_of(until, where=describe(type(job)))
+
+
+def checked_job(job: Any) -> Job:
+    """Return a job as it is; `InvalidJob` if it is none."""
+    if isinstance(job, Job):
+        return job
+    if isinstance(job, type) and issubclass(job, Job):
+        raise InvalidJob(
+            job=describe(job),
+            reason="it is the class, and no job of it",
+            remedy=f"Write {job.__name__}(...)",
+        )
+    raise InvalidJob(
+        job=shown(job),
+        reason="its class does not inherit Job",
+        remedy="What has happened is dispatched; what is to be done is enqueued",
+    )
+
+
+def _wants(job: Job) -> Walk:
+    """Tell whether a job wants to be enqueued; `prepare` may well return nothing."""
+    if hasattr(job, "prepare") and (yield from _asked(job, "prepare")) is False:
+        return False
+    return not hasattr(job, "should_queue") or bool((yield from _asked(job, "should_queue")))
+
+
+def _asked(job: Job, hook: Any) -> Walk:
+    """Return what a method of a job says; None where there is none."""
+    if hook is None:
+        return None
+    call = getattr(job, hook)
+    answer = call()
+    return (yield answer) if is_async(call) else answer

@@ -1,0 +1,1 @@
+"""Raw jobs: JSON that is pushed and claimed by hand, and belongs to no listener."""

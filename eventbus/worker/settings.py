@@ -1,0 +1,101 @@
+"""What a worker was given, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from attrs import frozen
+
+from eventbus.backends.base import Claim
+from eventbus.backends.port import Port
+from eventbus.defaults import BATCH_LIMIT, LEASE, SLEEP
+from eventbus.errors import InvalidOption
+from eventbus.queue.envelope import seconds
+
+__all__ = ["Claiming", "Settings", "checked", "duration"]
+
+#: Seconds, or a `timedelta`.
+Duration = float | timedelta
+#: Takes jobs from a connection: queues in order, most jobs, seconds of lease.
+Claiming = Callable[[Port, Sequence[str], int, float], list[Claim]]
+
+
+def duration(option: str, value: Duration) -> float:
+    """Return seconds, >= 0; `InvalidOption` if `value` is no duration."""
+    return seconds(value, option=option, where="a worker")
+
+
+def _some(option: str, value: Duration) -> float:
+    found = duration(option, value)
+    if not found:
+        raise InvalidOption(
+            option=option, value=value, expected="more than 0 seconds", where="a worker"
+        )
+    return found
+
+
+def _whole(option: str, value: int, *, least: int) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+        return value
+    raise InvalidOption(
+        option=option, value=value, expected=f"a whole number >= {least}", where="a worker"
+    )
+
+
+def _claimed(port: Port, queues: Sequence[str], limit: int, lease: float) -> list[Claim]:
+    return port.claim(queues, limit=limit, lease=lease)
+
+
+@frozen(kw_only=True)
+class Settings:
+    """How a worker works; `Worker` says what each of them means. 0 is no limit."""
+
+    once: bool
+    stop_when_empty: bool
+    include_delayed: bool
+    max_jobs: int
+    #: Seconds.
+    max_time: float
+    #: MiB.
+    memory: int
+    #: Seconds.
+    sleep: float
+    rest: float
+    lease: float
+    #: Jobs.
+    batch: int
+    paused_when: Callable[[], bool] | None
+    claim: Claiming
+
+
+def checked(
+    *,
+    once: bool = False,
+    stop_when_empty: bool = False,
+    include_delayed: bool = False,
+    max_jobs: int = 0,
+    max_time: Duration = 0.0,
+    memory: int = 0,
+    sleep: Duration = SLEEP,
+    rest: Duration = 0.0,
+    lease: Duration = LEASE,
+    batch: int = BATCH_LIMIT,
+    paused_when: Callable[[], bool] | None = None,
+    claim: Claiming | None = None,
+) -> Settings:
+    """Return what was given, if all of it can be; else `InvalidOption`."""
+    return Settings(
+        once=once,
+        stop_when_empty=stop_when_empty,
+        include_delayed=include_delayed,
+        max_jobs=_whole("max_jobs", max_jobs, least=0),
+        max_time=duration("max_time", max_time),
+        memory=_whole("memory", memory, least=0),
+        sleep=_some("sleep", sleep),
+        rest=duration("rest", rest),
+        lease=_some("lease", lease),
+        batch=_whole("batch", batch, least=1),
+        paused_when=paused_when,
+        claim=_claimed if claim is None else claim,
+    )

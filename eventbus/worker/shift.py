@@ -1,0 +1,351 @@
+"""One run of a worker: claim, run, settle, until there is a reason to stop."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from eventbus.backends.base import Bell, Claim
+from eventbus.backends.port import Orders, Port
+from eventbus.bus import EventBus
+from eventbus.defaults import ORDERS_INTERVAL, STORE_BACKOFF_LIMIT
+from eventbus.dispatch.waiting import drive
+from eventbus.errors import BackendError, BackendUnavailable
+from eventbus.queue.execute import Executor
+from eventbus.queue.execution import Execution
+from eventbus.queue.lifecycle import WorkerIdle, WorkerLooping
+from eventbus.queue.spans import OVERRUNS, Span, limited
+from eventbus.text import described, short
+from eventbus.worker.exits import StopReason
+from eventbus.worker.hand import Hand
+from eventbus.worker.health import Health
+from eventbus.worker.leases import Leases
+from eventbus.worker.pace import Pace
+from eventbus.worker.settings import Settings
+from eventbus.worker.signals import Signals
+from eventbus.worker.stops import Stops
+from eventbus.worker.stuck import end_around
+from eventbus.worker.turns import Turns
+from eventbus.worker.vital import State
+
+__all__ = ["Shift"]
+
+_log = logging.getLogger("eventbus.worker")
+
+
+class Shift:
+    """
+    The loop of a worker, and what it knows while it runs. As a context, its lease thread lives.
+
+    Args:
+        settings: What the worker was given.
+        port: The connection.
+        turns: Its queues.
+        orders: What operators had ordered when it began.
+        executor: Runs jobs.
+        bus: Is told what happens.
+        signals: Stops, pauses and timeouts.
+        health: The health file, if there is to be one.
+        limit: Seconds that each listener of what happens to the worker may take; 0 is no limit.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        port: Port,
+        turns: Turns,
+        orders: Orders | None,
+        executor: Executor,
+        bus: EventBus,
+        signals: Signals,
+        health: Health | None,
+        limit: float,
+    ) -> None:
+        self._settings = settings
+        self._port = port
+        self._turns = turns
+        self._executor = executor
+        self._bus = bus
+        self._signals = signals
+        self._health = health
+        self._limit = limit
+        self._hand = Hand(port, self._try_again, lease=settings.lease)
+        self._leases = Leases(
+            port,
+            self._hand,
+            lease=settings.lease,
+            watch=signals,
+            end=partial(end_around, self._hand, port=port, executor=executor, signals=signals),
+            beat=None if health is None else health.alive,
+        )
+        self._pace = Pace(settings.batch)
+        self._stops = Stops(settings, signals)
+        #: What was ordered before it began was for others.
+        self._orders = orders or Orders()
+        #: Whether the store was ever there.
+        self._found = orders is not None
+        self._look_at = 0.0
+        #: What was last wrong with the store.
+        self._trouble = ""
+        self._bell: Bell | None = None
+        #: How often in a row the store was away.
+        self._away = 0
+        #: How many jobs ran, and how many of them raised.
+        self.processed = self.failed = 0
+        #: Whether the last job raised.
+        self.raised = False
+
+    def work(self) -> StopReason:
+        """
+        Work until there is a reason to stop; return it.
+
+        Raises:
+            BackendError: The store cannot be used, and trying again would not help.
+        """
+        if reason := self._await_store():
+            return reason
+        self._bell = self._port.bell(self._turns.queues)
+        try:
+            return self._loop()
+        finally:
+            if self._bell is not None:
+                self._bell.close()
+
+    def __enter__(self) -> Self:
+        self._leases.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self._leases.__exit__(kind, error, where)
+
+    def _await_store(self) -> StopReason | None:
+        """Wait until the store is there; return why to stop before."""
+        while not self._found:
+            if reason := self._ends():
+                return reason
+            try:
+                self._orders, self._found = self._port.orders(), True
+            except BackendError as error:
+                self._absorb(error)
+        return None
+
+    def _loop(self) -> StopReason:
+        while (reason := self._ends()) is None:
+            try:
+                reason = self._round()
+            except BackendError as error:
+                self._absorb(error)
+            if reason is not None:
+                return reason
+        return reason
+
+    def _ends(self, *, looked: bool = False, nothing: bool = False) -> StopReason | None:
+        return self._stops.after(
+            self.processed, looked=looked, nothing=nothing, is_empty=self._is_empty
+        )
+
+    def _is_empty(self) -> bool:
+        """Tell whether there is nothing for this worker; not, where the store cannot be asked."""
+        queues = self._turns.next(self._is_paused)
+        try:
+            return not queues or self._is_nothing(self._port.next_due(queues))
+        except BackendError:
+            return False
+
+    def _is_nothing(self, due: float | None) -> bool:
+        """Tell whether a worker that stops when nothing is due stops for what is next due then."""
+        return due is None or (due > 0 and not self._settings.include_delayed)
+
+    def _round(self) -> StopReason | None:
+        """Claim once, and run what was claimed; return why to stop after it."""
+        settings = self._settings
+        # Before orders and claim are looked at: what comes after it rings again.
+        if self._bell is not None and self._bell.silence():
+            self._look_at = 0.0
+        if self._look_at_orders():
+            return None  # what they say comes first
+        queues = self._turns.next(self._is_paused)
+        if not queues or not self.tell(WorkerLooping(connection=self._port.name, queues=queues)):
+            # Nobody knows until when: to whoever waits for its end, there is no job for it.
+            if reason := self._ends(looked=True, nothing=True):
+                return reason
+            self._rest(State.PAUSED, settings.sleep)
+            return None
+        asked_at = time.monotonic()
+        claims = settings.claim(self._port, queues, self._room(), settings.lease)
+        self._away = 0
+        if claims:
+            self._work(claims, asked_at)
+            if reason := self._ends(looked=True):
+                return reason
+            if settings.rest:
+                self._rest(State.IDLE, settings.rest)
+            return None
+        nothing = not settings.include_delayed or self._port.next_due(queues) is None
+        if reason := self._ends(looked=True, nothing=nothing):
+            return reason
+        # What others hold counts: nobody rings when a worker dies and its lease ends.
+        due = self._port.next_due(queues, leased=True)
+        self.tell(WorkerIdle(connection=self._port.name, queues=queues))
+        self._rest(
+            State.IDLE, settings.sleep if due is None else min(max(due, 0.001), settings.sleep)
+        )
+        return None
+
+    def _room(self) -> int:
+        """Return how many jobs to claim."""
+        settings = self._settings
+        if settings.once or settings.rest:
+            return 1
+        left = settings.max_jobs - self.processed if settings.max_jobs else self._pace.size
+        return min(self._pace.size, left)
+
+    def _work(self, claims: Sequence[Claim], claimed_at: float) -> None:
+        began, before = time.monotonic(), self.processed
+        self._hand.take_up(claims, claimed_at=claimed_at)
+        if len(claims) > 1:
+            self._leases.wake()
+        try:
+            while (claim := self._hand.begin()) is not None:
+                self._run(claim)
+                if self._stops.at_once():
+                    break
+        finally:
+            # Grouped acks, and members that have not begun, never outlive their batch.
+            try:
+                self._hand.give_back()
+                self._hand.flush()
+            finally:
+                self._hand.let_go()
+        self._pace.worked(jobs=self.processed - before, seconds=time.monotonic() - began)
+
+    def _run(self, claim: Claim) -> None:
+        began = time.perf_counter()
+        execution: Execution = self._executor.begin(claim, self._port)
+        self._hand.runs(execution)
+        if _log.isEnabledFor(logging.DEBUG):
+            self._report(logging.DEBUG, execution, outcome="running")
+        if self._health is not None:
+            job = (claim.envelope.id, execution.shown)
+            self._beat(State.WORKING, job=job)
+        self.raised = True  # until it is settled: it ran, and will run again if it never is
+        if (left := self._executor.run_at_once(execution, self._hand)) is not None:
+            drive(left, self._bus)
+        self.processed += 1
+        self.raised = execution.error is not None
+        self.failed += self.raised
+        level = logging.WARNING if self.raised else logging.INFO
+        if execution.parked:
+            level = logging.DEBUG  # there may be many, and who parked it has told of its name
+        if _log.isEnabledFor(level):
+            took = (time.perf_counter() - began) * 1000
+            self._report(level, execution, outcome=execution.outcome, took=took)
+
+    def _report(
+        self, level: int, execution: Execution, *, outcome: str, took: float | None = None
+    ) -> None:
+        """Log one line about a job."""
+        error, document = execution.error, execution.document
+        said = outcome if took is None else f"{outcome}, {took:.0f} ms"
+        _log.log(
+            level,
+            "%s %s attempt %d: %s%s",
+            short(execution.shown or "(unreadable)"),
+            short(execution.envelope.id),
+            execution.attempt.number,
+            said,
+            "" if error is None else f" ({described(error)})",
+            extra={
+                "job": {
+                    **execution.facts,
+                    "event": None if document is None else document.event,
+                    "outcome": outcome,
+                    **({} if took is None else {"duration_ms": took}),
+                    "error": error,
+                }
+            },
+        )
+
+    def tell(self, event: object) -> bool:
+        """
+        Dispatch an event about the worker; False where a listener stopped it.
+
+        Whatever its listeners do, and however long, the worker goes on.
+        """
+        kind = type(event)
+        if not self._bus.hears(kind):
+            return True
+        span = Span(f"a listener of {kind.__name__}", self._limit, follows=True)
+        try:
+            told = limited(self._signals, span, self._bus.announce(event))
+            return bool(drive(told, self._bus))
+        except OVERRUNS as overrun:
+            _log.warning("the worker goes on: %s", overrun)
+            return True
+
+    # Waiting.
+
+    def _rest(self, state: State, limit: float) -> None:
+        wait = self._stops.left(limit)
+        self._beat(state, wait=wait)
+        self._signals.wait(wait, self._bell)
+        self._beat(state)  # it turns again, maybe long before it had to
+        self._look_at = 0.0  # an order may be what ended the wait
+
+    def _beat(self, state: State, *, job: tuple[str, str] | None = None, wait: float = 0.0) -> None:
+        if self._health is not None:
+            self._health.beat(
+                state, job=job, processed=self.processed, failed=self.failed, wait=wait
+            )
+
+    def _is_paused(self, queue: str) -> bool:
+        settings = self._settings
+        return (
+            self._signals.paused
+            or self._orders.is_paused(queue)
+            or (settings.paused_when is not None and settings.paused_when())
+        )
+
+    def _look_at_orders(self) -> bool:
+        """Look, once a second, at the store and at what was ordered; return whether to restart."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            before, self._orders = self._orders, self._port.orders()
+            self._look_at = now + ORDERS_INTERVAL
+            trouble = self._port.trouble()
+            if trouble and trouble != self._trouble:
+                _log.warning("the store works, but: %s", trouble)
+            self._trouble = trouble
+            if self._orders.restart != before.restart:
+                self._stops.restart = True
+        return self._stops.restart
+
+    def _absorb(self, error: BackendError) -> None:
+        """Wait for a store that is away."""
+        if not error.retryable:
+            raise error  # a store that is damaged, or another version's, does not come back
+        self._wait_for_store(error)
+
+    def _wait_for_store(self, error: BackendError) -> None:
+        """Wait a while, longer each time: the store is away."""
+        pause = float(min(2**self._away, STORE_BACKOFF_LIMIT))  # of whole numbers: no overflow
+        self._away += 1
+        _log.warning("the store is away, next try in %g s: %s", pause, error)
+        self._beat(State.AWAY, wait=pause)
+        self._signals.wait(pause)
+
+    def _try_again(self, error: BackendUnavailable) -> bool:
+        if self._signals.stopping:
+            return False
+        self._wait_for_store(error)
+        return True

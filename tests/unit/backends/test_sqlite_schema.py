@@ -1,0 +1,195 @@
+"""The schema of the SQLite file: made, refused, and brought up from older versions with every job."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+
+from eventbus.backends.base import Charge, Sizes
+from eventbus.backends.port import Port
+from eventbus.backends.sqlite import SqliteBackend, wal_is_safe
+from eventbus.errors import SchemaMismatch
+from eventbus.queue.envelope import Envelope
+
+#: Set by the fixture `driver`.
+DRIVER = None
+
+pytestmark = pytest.mark.usefixtures("driver")
+
+SCHEMA_1 = """
+CREATE TABLE envelopes (
+    number    INTEGER PRIMARY KEY,         -- order of arrival: decides between equal dues
+    id        TEXT NOT NULL UNIQUE,
+    queue     TEXT NOT NULL,
+    body      BLOB NOT NULL,
+    delay     REAL NOT NULL,               -- as pushed, in seconds; `due` has it added
+    pushed_at INTEGER NOT NULL,
+    due       INTEGER NOT NULL,
+    token     TEXT,                        -- who holds it; NULL while it waits
+    shared    INTEGER NOT NULL DEFAULT 0,  -- 1: held by a claim of several
+    alone     INTEGER NOT NULL DEFAULT 0,  -- 1: lost once, handed out by itself from then on
+    attempts  INTEGER NOT NULL DEFAULT 0,
+    losses    INTEGER NOT NULL DEFAULT 0,
+    releases  INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX envelopes_in_line ON envelopes (queue, due);
+CREATE TABLE failed (
+    number    INTEGER PRIMARY KEY,         -- order of failure
+    id        TEXT NOT NULL UNIQUE,
+    queue     TEXT NOT NULL,
+    body      BLOB NOT NULL,
+    delay     REAL NOT NULL,
+    pushed_at INTEGER NOT NULL,
+    failed_at INTEGER NOT NULL,
+    attempts  INTEGER NOT NULL,
+    losses    INTEGER NOT NULL,
+    releases  INTEGER NOT NULL,
+    error     TEXT NOT NULL
+);
+PRAGMA application_id = 0x65766273;
+PRAGMA user_version = 1;
+"""
+
+JOBS_1 = """
+INSERT INTO envelopes (id, queue, body, delay, pushed_at, due, attempts)
+VALUES ('waits', 'jobs', x'7b7d', 0, 1735689600000000, 1735689600000000, 2);
+INSERT INTO envelopes (id, queue, body, delay, pushed_at, due)
+VALUES ('delayed', 'jobs', x'7b7d', 9, 1735689600000000, 99999999999999999);
+INSERT INTO failed
+    (id, queue, body, delay, pushed_at, failed_at, attempts, losses, releases, error)
+VALUES ('failed', 'jobs', x'7b7d', 0, 1735689600000000, 1735689600000001, 1, 0, 0, 'boom');
+"""
+
+
+@pytest.fixture
+def backend(path):
+    backend = SqliteBackend(path)
+    yield backend
+    backend.close()
+
+
+@pytest.fixture(params=["PERSIST", "WAL"])
+def old_file(request, driver, path):
+    """A file that schema 1 has left, with a job in each place."""
+    if request.param == "WAL" and not wal_is_safe(driver.sqlite_version_info):
+        pytest.skip(f"WAL is not safe on SQLite {driver.sqlite_version}")
+    path.touch(0o600)
+    with closing(DRIVER.connect(path)) as db:
+        db.execute(f"PRAGMA journal_mode = {request.param}")
+        db.executescript(SCHEMA_1 + JOBS_1)
+    return path
+
+
+def tables(path):
+    """The shape of each table and index: columns, types, defaults."""
+    with closing(DRIVER.connect(path)) as db:
+        names = [name for (name,) in db.execute("SELECT name FROM sqlite_master ORDER BY name")]
+        return {
+            name: (
+                sorted(row[1:] for row in db.execute(f"PRAGMA table_info({name})")),
+                [row[2] for row in db.execute(f"PRAGMA index_info({name})")],
+            )
+            for name in names
+        }
+
+
+def test_a_file_of_an_older_schema_is_refused_and_the_error_says_what_to_run(backend, old_file):
+    """Q12"""
+    before = old_file.read_bytes()
+
+    with pytest.raises(SchemaMismatch, match="eventbus schema --apply") as caught:
+        backend.size("jobs")
+
+    assert (caught.value.found, caught.value.wanted) == ("1", "2")
+    backend.close()
+    assert old_file.read_bytes() == before
+
+
+def test_a_file_of_an_older_schema_is_brought_up_and_keeps_every_job(backend, old_file):
+    """Q12"""
+    assert backend.apply_schema() == ["brought the tables from schema 1 to 2"]
+
+    assert backend.apply_schema() == []
+    assert backend.size("jobs") == Sizes(ready=1, delayed=1, failed=1)
+    [claim] = backend.claim(["jobs"], limit=9, lease=60)
+    assert (claim.envelope.id, claim.attempts, claim.exceptions) == ("waits", 2, 0)
+    assert backend.release([claim], delay=9, charge=Charge.ERROR, parked="why") == []
+    assert [job.envelope.id for job in backend.peek(parked=True, limit=9)] == ["waits"]
+    assert backend.revive(["failed"]) == ["failed"]
+    backend.flag("restart", "1")
+    assert backend.flags() == {"restart": "1"}
+
+
+def test_what_was_brought_up_has_the_shape_of_what_is_made_anew(backend, old_file, tmp_path):
+    """Q12"""
+    backend.apply_schema()
+    backend.close()
+    with closing(SqliteBackend(tmp_path / "new.db")) as new:
+        assert new.apply_schema() == ["made the tables of schema 2"]
+
+    assert tables(old_file) == tables(tmp_path / "new.db")
+
+
+@pytest.mark.parametrize("statement", range(9))
+def test_a_migration_that_ends_halfway_changes_nothing(backend, old_file, monkeypatch, statement):
+    """Q12"""
+
+    class Failing(DRIVER.Connection):
+        left = statement
+
+        def execute(self, sql, *args):
+            if sql.startswith(("ALTER", "CREATE", "PRAGMA user_version =", "COMMIT")):
+                Failing.left -= 1
+                if Failing.left < 0:
+                    raise DRIVER.OperationalError("disk I/O error")
+            return super().execute(sql, *args)
+
+    connect = DRIVER.connect
+    monkeypatch.setattr(
+        DRIVER, "connect", lambda *args, **options: connect(*args, **options, factory=Failing)
+    )
+    with pytest.raises(ConnectionError, match="disk I/O error"):
+        backend.apply_schema()
+    monkeypatch.undo()
+
+    with pytest.raises(SchemaMismatch, match="schema 1,"):
+        backend.size("jobs")
+    assert backend.apply_schema() == ["brought the tables from schema 1 to 2"]
+    assert backend.size("jobs") == Sizes(ready=1, delayed=1, failed=1)
+
+
+def test_a_file_of_a_newer_schema_is_refused_and_the_error_says_to_update(backend, path):
+    """Q12"""
+    backend.push([Envelope(id="a", queue="jobs", body=b"{}")])
+    backend.close()
+    with closing(DRIVER.connect(path)) as db:
+        db.execute("PRAGMA user_version = 3")
+
+    for verb in (lambda: backend.size("jobs"), backend.apply_schema):
+        with pytest.raises(SchemaMismatch, match="update eventbus"):
+            verb()
+
+
+def test_the_schema_can_be_read_and_applied_by_hand(backend, path):
+    """Q12: what `eventbus schema` prints makes the tables."""
+    path.touch(0o600)
+    with closing(DRIVER.connect(path)) as db:
+        db.executescript(backend.schema())
+        db.execute("PRAGMA application_id = 0x65766273")
+        db.execute("PRAGMA user_version = 2")
+
+    port = Port(backend, name="default")
+    assert port.apply_schema() == []
+    port.push([Envelope(id="a", queue="jobs", body=b"{}")])
+    assert port.size("jobs").ready == 1
+    assert port.schema() == backend.schema()
+
+
+def test_a_file_that_has_our_mark_but_no_version_is_refused(backend, path):
+    path.touch(0o600)
+    with closing(DRIVER.connect(path)) as db:
+        db.execute("PRAGMA application_id = 0x65766273")
+
+    with pytest.raises(SchemaMismatch, match="of another application"):
+        backend.apply_schema()
