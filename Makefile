@@ -22,7 +22,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test faults soak mutation lint docs bench coverage wheel clean
+.PHONY: help demo test compiled faults soak mutation lint docs bench coverage wheel clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -30,15 +30,15 @@ help:  ## show this list
 demo: $(VENV)/.with-package  ## run the example shop with a real worker
 	@$(DEMO)
 
-test: $(VENV)/.with-test  ## run the tests and every example of the docs
+test: compiled  ## run the tests and every example of the docs
 	@$(BIN)/python -m pytest -n $(CORES) --dist loadfile $(ARGS)
 
-faults: $(VENV)/.with-test  ## run the tests of faults with their full bars, into docs/explain/fault-results.md
+faults: compiled  ## run the tests of faults with their full bars, into docs/explain/fault-results.md
 	@mkdir -p build && rm -f build/faults.jsonl
 	@EVENTBUS_FULL=1 FAULTS_RESULTS=$(abspath build/faults.jsonl) $(BIN)/python -m pytest tests/faults $(ARGS); \
 		status=$$?; $(BIN)/python tests/faults/report.py build/faults.jsonl build/soak.jsonl || status=$$?; exit $$status
 
-soak: $(VENV)/.with-test  ## work and kill for an hour, and see what grows; MINUTES=60
+soak: compiled  ## work and kill for an hour, and see what grows; MINUTES=60
 	@mkdir -p build && rm -f build/soak.jsonl
 	@cd tests && FAULTS_RESULTS=$(abspath build/soak.jsonl) $(BIN)/python -m faults.soak --minutes $(MINUTES) $(ARGS)
 
@@ -47,6 +47,11 @@ mutation: $(VENV)/.with-test  ## see which mistakes in the code the tests notice
 	@$(BIN)/python tests/mutation/run.py --sample $(SAMPLE) --seed $(SEED) $(ARGS)
 	@$(BIN)/python tests/mutation/report.py
 
+# Tests start hundreds of workers: none is to compile the package first, also not where the environment
+# forbids Python to write bytecode by itself.
+compiled: $(VENV)/.with-test
+	@$(BIN)/python -m compileall -q eventbus
+
 lint: $(VENV)/.with-lint  ## format, rules, types, direction of imports
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -54,7 +59,7 @@ lint: $(VENV)/.with-lint  ## format, rules, types, direction of imports
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 	@$(BIN)/lint-imports --no-logo --no-cache
 
-coverage: $(VENV)/.with-test  ## run the tests, measured
+coverage: compiled  ## run the tests, measured
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -n $(CORES) --dist loadfile $(ARGS)
 	@$(BIN)/coverage combine --quiet
