@@ -132,16 +132,16 @@ def _unpickles() -> None:
     """Read bodies as pickles, if they are some."""
     import pickle
 
-    from eventbus.queue import execute
+    from eventbus.queue.codec import reader
 
-    sound = execute.read
+    sound = reader.read
 
     def read(body: bytes, **more: str) -> object:
         with suppress(Exception):
             pickle.loads(body)
         return sound(body, **more)
 
-    execute.read = read  # type: ignore[assignment]
+    reader.read = read  # type: ignore[assignment]
 
 
 def _imports() -> None:
