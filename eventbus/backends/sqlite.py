@@ -41,14 +41,13 @@ from eventbus.backends.sql import (
     statements,
     stored_job_of,
 )
+from eventbus.backends.sqlite_driver import load_driver, wal_is_safe
 from eventbus.backends.sqlite_examination import examine_file
 from eventbus.backends.sqlite_file import (
     JOURNALS,
     SYNCHRONOUS,
     SqliteFile,
-    load_driver,
     log_trouble,
-    wal_is_safe,
 )
 from eventbus.defaults import (
     BODY_HEAD,
@@ -169,10 +168,10 @@ class SqliteBackend(Backend):
             )
             for one in envelopes
         ]
-        with self._file.transaction("push", stored=[one.id for one in envelopes]) as db:
-            if len(rows) == 1:
-                db.execute(_PUSH, rows[0])
-            else:
+        if len(rows) == 1:
+            self._file.store("push", _PUSH, rows[0], id=rows[0][0])
+        else:
+            with self._file.transaction("push", stored=[one.id for one in envelopes]) as db:
                 db.executemany(_PUSH, rows)
         self._bells.ring([one.queue for one in envelopes])
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from eventbus.backends.base import Examination, Finding, Promise, Verdict
-from eventbus.backends.sqlite_file import SqliteFile, check_file, check_folder, wal_is_safe
+from eventbus.backends.sqlite_driver import wal_is_safe
+from eventbus.backends.sqlite_file import SqliteFile, check_file, check_folder
 from eventbus.defaults import EXAMINED_DISK
 from eventbus.errors import (
     EventBusError,

@@ -19,7 +19,7 @@ import os
 import random
 import stat
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from eventbus.backends.sql import statements
+from eventbus.backends.sqlite_driver import load_driver, wal_is_safe
 from eventbus.backends.sqlite_place import Place
 from eventbus.backends.sqlite_pool import Pool
 from eventbus.defaults import (
@@ -48,7 +49,6 @@ from eventbus.errors import (
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
-    from types import ModuleType
 
 __all__ = [
     "JOURNALS",
@@ -56,9 +56,7 @@ __all__ = [
     "SqliteFile",
     "check_file",
     "check_folder",
-    "load_driver",
     "log_trouble",
-    "wal_is_safe",
 ]
 
 _SQL: Final = statements("sqlite.sql")
@@ -67,8 +65,6 @@ _SQL: Final = statements("sqlite.sql")
 _APPLICATION_ID: Final = 0x65766273
 _SCHEMA: Final = 2
 
-#: The first with RETURNING.
-_OLDEST: Final = (3, 35)
 #: The rollback journal we choose; see the module's docstring.
 _ROLLBACK: Final = "PERSIST"
 
@@ -81,45 +77,8 @@ JOURNALS: Final = ("WAL", "PERSIST", "TRUNCATE", "DELETE")
 _DAMAGE: Final = ("malformed", "not a database")
 #: SQLite's words for SQLITE_FULL.
 _FULL: Final = "disk is full"
-
-
-def _drivers() -> Iterator[ModuleType]:
-    with suppress(ImportError):
-        import pysqlite3.dbapi2 as bundled  # pyright: ignore[reportMissingImports, reportMissingTypeStubs]
-
-        yield bundled
-    with suppress(ImportError):
-        import sqlite3
-
-        yield sqlite3
-
-
-def load_driver() -> ModuleType:
-    """
-    Return the module to reach SQLite by: `pysqlite3`, which brings a current SQLite, or `sqlite3`.
-
-    Raises:
-        MissingDependency: There is neither, or only on a SQLite that is too old.
-    """
-    for driver in _drivers():
-        if driver.sqlite_version_info >= _OLDEST:
-            return driver
-    raise MissingDependency(extra="sqlite", needed_for="sqlite:// (SQLite 3.35 or newer)")
-
-
-def wal_is_safe(version: tuple[int, ...]) -> bool:
-    """
-    Say whether a SQLite of this version has the fix of the WAL-reset bug.
-
-    Without it, a checkpoint that races with a writer may corrupt the file.
-
-    Example:
-        >>> wal_is_safe((3, 40, 1)), wal_is_safe((3, 53, 0))
-        (False, True)
-    """
-    return (
-        version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
-    )
+#: What it says when it could not read or write: if that was in a commit, it may be done or not.
+_IN_DOUBT: Final = ("I/O error", "unable to open")
 
 
 class SqliteFile:
@@ -167,6 +126,31 @@ class SqliteFile:
             stored: The ids that the transaction stores, for `StoredUnknown`.
         """
         return Loan(self, operation, begin=self.begin, writes=True, stored=stored)
+
+    def store(self, operation: str, statement: str, row: Sequence[object], *, id: str) -> None:
+        """
+        Run one statement that stores one job, as the transaction that SQLite makes of it: the shortest.
+
+        Args:
+            operation: The verb, for errors.
+            statement: The statement.
+            row: Its values.
+            id: That of the job.
+
+        Raises:
+            StoredUnknown: It cannot be told whether it was stored.
+        """
+        if not self._wal_is_safe:  # `begin` has to see to that
+            with self.transaction(operation, stored=(id,)) as db:
+                db.execute(statement, row)
+            return
+        with self.connection(operation) as db:
+            try:
+                self._patiently(db.execute, statement, row)
+            except self._driver.Error as error:
+                if any(sign in str(error) for sign in _IN_DOUBT):
+                    raise self._unknown([id], error) from error
+                raise
 
     def look(self, operation: str) -> Loan:
         """Lend a connection inside a transaction that only reads."""
@@ -218,13 +202,16 @@ class SqliteFile:
             # it: it has given up, and whether before or after the point of no return depends. But
             # there is nothing left to write after that point, so a full disk comes before it.
             if stored and not db.in_transaction and _FULL not in str(error):
-                raise StoredUnknown(backend=self._name, ids=stored, reason=str(error)) from error
+                raise self._unknown(stored, error) from error
             raise
+
+    def _unknown(self, ids: Sequence[str], error: Exception) -> StoredUnknown:
+        return StoredUnknown(backend=self._name, ids=ids, reason=str(error))
 
     def take_back(self, db: Connection | None, generation: int, *, sound: bool) -> None:
         """Keep what was lent for the next one, or close it: it may be in a transaction."""
         with self.pool.lock:
-            if self.pool.take_back(db, generation, sound=sound):
+            if self.pool.take_back(db, generation, sound=sound) and self._wal_is_safe:
                 self._place.note_log()
 
     def translated(self, error: BaseException, operation: str) -> EventBusError | None:

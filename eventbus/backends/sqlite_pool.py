@@ -71,7 +71,8 @@ class Pool:
             elif db is not None:
                 db.close()
                 self._see_if_empty()
-            self._changed.notify_all()
+            if self.forking:
+                self._changed.notify_all()
             return keeps
 
     def close(self) -> None:

@@ -674,9 +674,52 @@ def test_a_commit_that_was_not_done_is_undone(backend, faulty, monkeypatch):
     faulty(done=False)
 
     with pytest.raises(BackendUnavailable):
-        backend.push([Envelope(id="b", queue="jobs", body=b"{}")])
+        backend.push([Envelope(id=name, queue="jobs", body=b"{}") for name in "bc"])
 
     monkeypatch.undo()
+    assert backend.size("jobs").ready == 1
+
+
+def failing_push():
+    class Failing(DRIVER.Connection):
+        """Stores a job, and tells of an error nevertheless."""
+
+        def execute(self, sql, *args):
+            found = super().execute(sql, *args)
+            if sql.startswith("INSERT INTO envelopes"):
+                raise DRIVER.OperationalError("disk I/O error")
+            return found
+
+    return Failing
+
+
+def test_one_job_of_which_nobody_can_tell_whether_it_is_stored(backend, monkeypatch):
+    """One statement stores it, and commits; where SQLite cannot be sure, it is the statement's error."""
+    if not wal_is_safe(DRIVER.sqlite_version_info):
+        pytest.skip("it takes a transaction there, to see to the journal")
+    backend.push([JOB])
+    backend.close()
+    connect = partial(DRIVER.connect, factory=failing_push())
+    monkeypatch.setattr(DRIVER, "connect", connect)
+    job = Envelope(id="b", queue="jobs", body=b"{}")
+
+    with pytest.raises(StoredUnknown) as caught:
+        backend.push([job])
+
+    assert caught.value.ids == ("b",)
+    monkeypatch.undo()
+    backend.push([job])
+    assert backend.size("jobs").ready == 2
+
+
+def test_one_job_that_was_surely_not_stored(backend, path):
+    backend.push([JOB])
+    with closing(DRIVER.connect(path, isolation_level=None)) as other:
+        other.execute("ALTER TABLE failed RENAME TO hidden")
+        with pytest.raises(BackendUnavailable):
+            backend.push([Envelope(id="b", queue="jobs", body=b"{}")])
+        other.execute("ALTER TABLE hidden RENAME TO failed")
+
     assert backend.size("jobs").ready == 1
 
 
