@@ -8,7 +8,7 @@ into it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -34,10 +34,13 @@ from eventbus.queue.jobs import (
 from eventbus.queue.options import QueueOptions, read_options
 from eventbus.text import short
 
-__all__ = ["Catalogue", "Entry", "is_wildcard"]
+__all__ = ["Catalogue", "Decoder", "Entry", "is_wildcard"]
 
 #: Wildcards hear names of all kinds, so their payloads are plain JSON.
 _ANY: Final = PayloadCodec()
+
+#: Decodes what documents carry that are alike: the event's name, and its payload.
+Decoder = Callable[[Document], tuple[str, tuple[Any, ...]]]
 
 
 @define(kw_only=True, eq=False)
@@ -316,35 +319,58 @@ class Catalogue:
             DecodeError: It is not what this listener can have been queued with.
             UnknownName: Its event, or the version of it, is not known here.
         """
-        name, envelope = document.event or "", document.id
+        return self.decoder(document, entry)(document)
+
+    def decoder(self, document: Document, entry: Entry) -> Decoder:
+        """
+        Return what does as `payload` for a document, and for those that differ in id and data alone.
+
+        Raises:
+            DecodeError: As `payload`, as far as that does not depend on the data.
+            UnknownName: As `payload`.
+        """
         if entry.job is not None:
-            return entry.options.name, (self._job(document, entry),)
-        wildcard = bool(document.options.get("wildcard"))
+            return self._job_decoder(document, entry)
         if document.payload == "class":
-            typed = self.types.lookup(name, document.version, envelope=envelope)
-            event = typed.decode(document.data, document.version, envelope=envelope)
-            name = event_name(typed.cls)
-            entry.check_hears(event, name, wildcard=wildcard, envelope=envelope)
-            return name, (event,)
+            return self._event_decoder(document, entry)
+        name, envelope = document.event or "", document.id
+        wildcard = bool(document.options.get("wildcard"))
         entry.check_hears(name, name, wildcard=wildcard, envelope=envelope)
         try:
             codec = _ANY if wildcard else entry.codec
         except EncodeError as error:
             # The hint is newer than the job, or is read where it was never written.
-            raise DecodeError(
-                reason=f"{entry.options.name}: {error.reason}", envelope=envelope
-            ) from error
-        return name, codec.decode(document.data, event=name, envelope=envelope)
+            raise _unreadable(entry, error, envelope) from error
+        return lambda one: (name, codec.decode(one.data, event=name, envelope=one.id))
 
-    def _job(self, document: Document, entry: Entry) -> Any:
+    def _event_decoder(self, document: Document, entry: Entry) -> Decoder:
+        typed = self.types.lookup(document.event or "", document.version, envelope=document.id)
+        wildcard = bool(document.options.get("wildcard"))
+        name = event_name(typed.cls)
+        heard = False
+
+        def decode(one: Document) -> tuple[str, tuple[Any, ...]]:
+            nonlocal heard
+            event = typed.decode(one.data, one.version, envelope=one.id)
+            if not heard:
+                entry.check_hears(event, name, wildcard=wildcard, envelope=one.id)
+                heard = type(event) is typed.cls
+            return name, (event,)
+
+        return decode
+
+    def _job_decoder(self, document: Document, entry: Entry) -> Decoder:
         try:
             typed = entry.fields(self.types)
         except EncodeError as error:
             # The field is newer than the job, or is read where it was never written.
-            raise DecodeError(
-                reason=f"{entry.options.name}: {error.reason}", envelope=document.id
-            ) from error
-        return typed.decode(document.data, document.version, envelope=document.id)
+            raise _unreadable(entry, error, document.id) from error
+        name = entry.options.name
+        return lambda one: (name, (typed.decode(one.data, one.version, envelope=one.id),))
+
+
+def _unreadable(entry: Entry, error: EncodeError, envelope: str) -> DecodeError:
+    return DecodeError(reason=f"{entry.options.name}: {error.reason}", envelope=envelope)
 
 
 def _place(cls: type) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from eventbus.dispatch.targets import Target
 from eventbus.dispatch.waiting import Walk
 from eventbus.errors import DeadlinePassed, JobLost, TriesExhausted
 from eventbus.queue.attempt import Attempt, InteractsWithQueue
-from eventbus.queue.catalogue import Catalogue, Entry
+from eventbus.queue.catalogue import Catalogue, Decoder, Entry
 from eventbus.queue.codec.document import Document
 from eventbus.queue.envelope import seconds
 from eventbus.queue.execution import Execution, Rules, caught, warn_of_overrun
@@ -241,7 +241,7 @@ class Handling:
         entry, document = _known(execution), execution.document
         if isinstance(execution.error, JobLost) and document is not None:
             # Not before it is among the failed jobs: decoding may be what its workers died of.
-            execution.arguments = arguments_of(document, entry, catalogue)
+            execution.arguments = arguments_of(document, catalogue.decoder(document, entry))
         if execution.arguments is None:
             return  # it cannot be decoded, which is why it failed; nothing was built
         arguments = execution.arguments
@@ -249,7 +249,7 @@ class Handling:
             assert isinstance(hook, str)  # a job says everything by methods
             if document is not None and document.data:
                 # Fresh, as a listener is: what the run did to what a field holds is not seen.
-                arguments = arguments_of(document, entry, catalogue)
+                arguments = arguments_of(document, catalogue.decoder(document, entry))
             call = getattr(introduced(arguments[0], execution.attempt), hook)
             arguments = ()
         elif isinstance(hook, str):
@@ -298,9 +298,9 @@ def _known(execution: Execution) -> Entry:
     return execution.entry
 
 
-def arguments_of(document: Document, entry: Entry, catalogue: Catalogue) -> tuple[Any, ...]:
+def arguments_of(document: Document, decode: Decoder) -> tuple[Any, ...]:
     """Return what the listener is called with."""
-    name, payload = catalogue.payload(document, entry)
+    name, payload = decode(document)
     return (name, payload) if document.options.get("wildcard") else payload
 
 

@@ -8,15 +8,15 @@ these are those of a document that was read in full, they need not be parsed aga
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from attrs import evolve, frozen
+from attrs import define, evolve
 
 from eventbus.defaults import ALIKE_LIMIT, ALIKE_SIZE_LIMIT, DATA_SIZE_LIMIT
 from eventbus.queue.codec.document import RAW, Document, Template, instant, read
 
-__all__ = ["Reader"]
+__all__ = ["Like", "Reader"]
 
 _START: Final = b'{"v":1,"id":"'
 _DATA: Final = b',"data":'
@@ -25,12 +25,16 @@ _INSTANT: Final = msgspec.json.Decoder(Annotated[datetime, msgspec.Meta(tz=True)
 _INSTANT_SIZE: Final = len(instant(datetime(2026, 1, 1, microsecond=1, tzinfo=UTC)))
 
 
-@frozen(eq=False)
-class _Like:
-    """A document that was read, without its data, and the text between that and its instant."""
+@define(eq=False)
+class Like:
+    """What documents have in common that are alike."""
 
+    #: One of them, without its data.
     document: Document
+    #: The text between data and instant.
     tail: bytes
+    #: What follows from it, once somebody has worked that out.
+    known: Any = None
 
 
 class Reader:
@@ -53,18 +57,22 @@ class Reader:
         ... )
         >>> reader = Reader()
         >>> for _ in range(2):
-        ...     reader.read(write(document), envelope="a1").data
+        ...     reader.read(write(document), envelope="a1")[0].data
         b'{"order_id":1}'
         b'{"order_id":1}'
     """
 
     def __init__(self) -> None:
         #: By the text between id and data; None for what another program writes in its own way.
-        self._known: dict[bytes, _Like | None] = {}
+        self._known: dict[bytes, Like | None] = {}
 
-    def read(self, body: bytes, *, envelope: str) -> Document:
+    def forget(self) -> None:
+        """Forget what was read, and what was known of it."""
+        self._known.clear()
+
+    def read(self, body: bytes, *, envelope: str) -> tuple[Document, Like | None]:
         """
-        Return the job that a body holds.
+        Return the job that a body holds, and what it is like; None where nothing is compared with it.
 
         Args:
             body: What `write`, or a program in another language, made.
@@ -79,17 +87,18 @@ class Reader:
         head = body[begin:end]
         like = self._known.get(head)
         if like is not None and (found := _alike(like, body, envelope, end)) is not None:
-            return found
+            return found, like
         document = read(body, envelope=envelope)
         # Of a raw job nobody decodes the data here.
-        if len(head) <= ALIKE_SIZE_LIMIT and head not in self._known and document.kind != RAW:
-            if len(self._known) >= ALIKE_LIMIT:
-                self._known.clear()
-            self._known[head] = _like(document, body, begin)
-        return document
+        if len(head) > ALIKE_SIZE_LIMIT or head in self._known or document.kind == RAW:
+            return document, None
+        if len(self._known) >= ALIKE_LIMIT:
+            self._known.clear()
+        like = self._known[head] = _like(document, body, begin)
+        return document, like
 
 
-def _like(document: Document, body: bytes, begin: int) -> _Like | None:
+def _like(document: Document, body: bytes, begin: int) -> Like | None:
     """Return what others are compared with; None where we would not have written it so."""
     template = Template(document)
     at = instant(document.dispatched_at)
@@ -97,10 +106,10 @@ def _like(document: Document, body: bytes, begin: int) -> _Like | None:
         return None
     tail_at = body.find(_DATA, begin) + len(_DATA) + len(document.data)
     tail = body[tail_at : len(body) - len(at) - 1]
-    return _Like(evolve(document, data=b""), tail) if len(tail) <= ALIKE_SIZE_LIMIT else None
+    return Like(evolve(document, data=b""), tail) if len(tail) <= ALIKE_SIZE_LIMIT else None
 
 
-def _alike(like: _Like, body: bytes, envelope: str, end: int) -> Document | None:
+def _alike(like: Like, body: bytes, envelope: str, end: int) -> Document | None:
     """Return what `body` holds, if it is a document like another; None if it may not be."""
     # Letters and digits: the id itself then needs no look, and can hold no quote.
     if not (envelope.isalnum() and envelope.isascii()):

@@ -29,6 +29,13 @@ ONE = Document(
 BODY = write(ONE)
 
 
+class Documents(Reader):
+    """Gives the document alone."""
+
+    def read(self, body, *, envelope):
+        return super().read(body, envelope=envelope)[0]
+
+
 @pytest.fixture
 def parsed(monkeypatch):
     """The bodies that were read in full."""
@@ -49,7 +56,7 @@ def another(**changes) -> Document:
 def in_two_ways(body: bytes, envelope: str, *, after: Document = ONE):
     """What a reader says of a body that knows `after`, and what reading the body in full says."""
     said = []
-    reader = Reader()
+    reader = Documents()
     reader.read(write(after), envelope=after.id)
     for way in (reader.read, read):
         try:
@@ -63,7 +70,7 @@ def in_two_ways(body: bytes, envelope: str, *, after: Document = ONE):
 
 
 def test_a_document_like_one_before_is_not_parsed_again(parsed):
-    reader = Reader()
+    reader = Documents()
 
     first = reader.read(BODY, envelope="a1")
     later = another(data=b'{"order_id":2}', dispatched_at=ONE.dispatched_at + timedelta(days=400))
@@ -86,7 +93,7 @@ def test_a_document_like_one_before_is_not_parsed_again(parsed):
     ids=lambda change: next(iter(change)),
 )
 def test_a_document_that_differs_in_more_is_parsed(parsed, change):
-    reader = Reader()
+    reader = Documents()
     reader.read(BODY, envelope="a1")
     other = another(**change)
 
@@ -101,7 +108,7 @@ def test_a_document_that_differs_in_more_is_parsed(parsed, change):
 @pytest.mark.parametrize("when", [ONE.dispatched_at.replace(microsecond=0), ONE.dispatched_at])
 @pytest.mark.parametrize("id_", ["a.b-c_d", "0"])
 def test_ids_and_instants_of_every_form_are_read(when, id_):
-    reader = Reader()
+    reader = Documents()
     reader.read(BODY, envelope="a1")
     other = evolve(ONE, id=id_, dispatched_at=when)
 
@@ -109,7 +116,7 @@ def test_ids_and_instants_of_every_form_are_read(when, id_):
 
 
 def test_the_first_may_have_been_dispatched_on_a_whole_second(parsed):
-    reader = Reader()
+    reader = Documents()
     reader.read(write(evolve(ONE, dispatched_at=datetime(2026, 1, 1, tzinfo=UTC))), envelope="a1")
 
     assert reader.read(write(another()), envelope="b2") == another()
@@ -117,7 +124,7 @@ def test_the_first_may_have_been_dispatched_on_a_whole_second(parsed):
 
 
 def test_what_another_program_writes_in_its_own_way_is_read_as_well(parsed):
-    reader = Reader()
+    reader = Documents()
     known = json.loads(BODY)
     # The same keys in the same order, so that it looks like ours up to its data; and a space.
     body = BODY[:-1] + b" }"
@@ -131,7 +138,7 @@ def test_what_another_program_writes_in_its_own_way_is_read_as_well(parsed):
 
 
 def test_an_instant_of_another_zone_is_told_in_utc():
-    reader = Reader()
+    reader = Documents()
     reader.read(BODY, envelope="a1")
     body = BODY.replace(b"2026-01-01T00:00:00.000001Z", b"2026-01-01T02:00:00.1+02:00")
     assert len(body) == len(BODY)
@@ -144,7 +151,7 @@ def test_an_instant_of_another_zone_is_told_in_utc():
 
 def test_a_raw_job_is_parsed_each_time_for_nobody_decodes_its_data_here(parsed):
     raw = another(kind="raw", event=None, payload="value")
-    reader = Reader()
+    reader = Documents()
 
     for _ in range(2):
         assert reader.read(write(raw), envelope="b2") == raw
@@ -156,7 +163,7 @@ def test_a_raw_job_is_parsed_each_time_for_nobody_decodes_its_data_here(parsed):
 def test_what_is_long_beside_its_data_is_parsed_each_time(parsed, change):
     long = "x" * ALIKE_SIZE_LIMIT
     other = another(**({"name": long} if change == "name" else {"options": {"k": long}}))
-    reader = Reader()
+    reader = Documents()
 
     for _ in range(2):
         assert reader.read(write(other), envelope="b2") == other
@@ -165,7 +172,7 @@ def test_what_is_long_beside_its_data_is_parsed_each_time(parsed, change):
 
 
 def test_what_is_known_is_bounded(parsed):
-    reader = Reader()
+    reader = Documents()
     for number in range(ALIKE_LIMIT + 1):
         reader.read(write(another(name=f"shop:tell_{number}")), envelope="b2")
 
@@ -173,6 +180,21 @@ def test_what_is_known_is_bounded(parsed):
     assert len(parsed) == ALIKE_LIMIT + 1
     reader.read(write(another(name="shop:tell_0")), envelope="b2")
     assert len(parsed) == ALIKE_LIMIT + 2
+
+
+def test_what_is_alike_shares_what_somebody_worked_out():
+    reader = Reader()
+    _, first = reader.read(BODY, envelope="a1")
+    _, like = reader.read(write(another()), envelope="b2")
+    _, other = reader.read(write(another(name="shop:other")), envelope="b2")
+
+    assert first is like
+    assert first is not None
+    assert other is not first
+
+    reader.forget()
+    _, anew = reader.read(BODY, envelope="a1")
+    assert anew is not first
 
 
 REFUSED = {

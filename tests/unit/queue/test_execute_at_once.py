@@ -163,3 +163,32 @@ def test_the_run_is_the_current_one_only_while_it_runs(make_bus, once):
     assert seen == [execution]
     assert once.executor._current.get() is None
     assert isinstance(execution.claim, Claim)
+
+
+def test_a_listener_that_is_gone_runs_no_job_more_however_many_like_it_ran(make_bus, once):
+    @listens(queue=True, name="does")
+    def does(event: Ordered) -> None:
+        once.runs.append(event)
+
+    @listens(queue=True, name="stays")
+    def stays(event: Ordered) -> None:
+        once.runs.append("stays")
+
+    bus = make_bus()
+    registration = bus.listen(Ordered, does)
+    for _ in range(3):
+        bus.dispatch(Ordered())
+    port, executor = bus.connections.port(), bus.executor()
+    for _ in range(2):
+        [claim] = port.claim(["default"])
+        assert executor.run_at_once(executor.begin(claim, port), PortSettler()) is None
+
+    registration.remove()
+    bus.listen(stays)
+    [claim] = port.claim(["default"])
+    execution = executor.begin(claim, port)
+    drive(executor.run_at_once(execution, PortSettler()), bus)
+
+    assert once.runs == [Ordered()] * 2
+    assert execution.outcome is Outcome.RELEASED
+    assert execution.parked
