@@ -10,7 +10,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +33,7 @@ from eventbus.backends.base import (
 from eventbus.backends.bells import EVERYBODY, FolderBells
 from eventbus.backends.instants import micros, span
 from eventbus.backends.sql import (
+    Row,
     claim_of,
     due_of,
     failed_job_of,
@@ -55,7 +56,7 @@ from eventbus.defaults import (
     SQLITE_BUSY_TIMEOUT,
     SQLITE_BUSY_TIMEOUT_LIMIT,
 )
-from eventbus.errors import DecodeError, InvalidOption
+from eventbus.errors import DecodeError, InvalidOption, StoreDamaged
 from eventbus.queue.envelope import Envelope
 
 if TYPE_CHECKING:
@@ -261,16 +262,18 @@ class SqliteBackend(Backend):
         limit: int,
         after: str = "",
     ) -> list[FailedJob]:
+        first = self._number(after)
         chosen = {
             "ids": _listed(ids),
             "queues": _listed(queues),
             "limit": limit,
-            "after": self._number(after),
+            "after": first,
             **_SHOWN,
         }
         statement = _SQL["failed" if ids is None else "failed_named"]
         with self._file.look("failed") as db:
-            return [failed_job_of(row) for row in db.execute(statement, chosen)]
+            rows = self._ordered("failed", db.execute(statement, chosen), after=first)
+            return [failed_job_of(row) for row in rows]
 
     @override
     def revive(self, ids: Sequence[str]) -> list[str]:
@@ -322,15 +325,12 @@ class SqliteBackend(Backend):
         limit: int,
         after: str = "",
     ) -> list[StoredJob]:
-        chosen = {
-            "queues": _listed(queues),
-            "limit": limit,
-            "after": self._number(after),
-            **_SHOWN,
-        }
+        first = self._number(after)
+        chosen = {"queues": _listed(queues), "limit": limit, "after": first, **_SHOWN}
+        statement = _SQL["peek_parked" if parked else "peek"]
         now = self._now()
         with self._file.look("peek") as db:
-            rows = db.execute(_SQL["peek_parked" if parked else "peek"], chosen)
+            rows = self._ordered("peek", db.execute(statement, chosen), after=first)
             return [stored_job_of(row, now) for row in rows]
 
     @override
@@ -341,6 +341,19 @@ class SqliteBackend(Backend):
             found = [stored_job_of(row, now) for row in db.execute(_SQL["find"], chosen)]
         by_id = {job.envelope.id: job for job in found}
         return [by_id[one] for one in ids if one in by_id]
+
+    def _ordered(self, operation: str, rows: Iterable[Row], *, after: int) -> Iterator[Row]:
+        """
+        Yield rows, each with a number that is greater than the one before it.
+
+        A damaged file may lead in a circle: whoever goes on from the last row would never end.
+        """
+        for row in rows:
+            if row[0] <= after:
+                reason = f"row {row[0]} comes behind row {after}"
+                raise StoreDamaged(backend=self.name, operation=operation, reason=reason)
+            after = row[0]
+            yield row
 
     def _number(self, cursor: str) -> int:
         try:

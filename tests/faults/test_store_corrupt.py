@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
 from eventbus.backends.base import Charge
 from eventbus.backends.port import Port
-from eventbus.backends.sqlite import SqliteBackend
-from eventbus.errors import EventBusError, LeaseLost
+from eventbus.backends.sqlite import SqliteBackend, load_driver
+from eventbus.errors import EventBusError, LeaseLost, StoreDamaged
 from eventbus.queue.envelope import Envelope
 from tests.faults.stores import STORES
 from tests.faults.test_store_unwritable import in_child
@@ -195,6 +195,39 @@ def test_what_is_not_damaged_is_all_there(original, tmp_path):
     assert spoke == 0
     # job9 was cancelled, "new" is new
     assert len({one.id for one in handed} | shown) == JOBS - 1 + 1
+
+
+def numbers_of(path, table):
+    """The numbers of a table's rows, as a look from one end to the other finds them; None if none can."""
+    with closing(load_driver().connect(path)) as db, suppress(load_driver().Error):
+        return [number for (number,) in db.execute(f"SELECT number FROM {table} ORDER BY number")]
+    return None
+
+
+@pytest.mark.parametrize("table", ["envelopes", "failed"])
+def test_a_file_that_leads_in_a_circle_is_told_and_nobody_goes_round_for_ever(tmp_path, table):
+    """F29: a row's number is altered, and so it lies behind rows with greater ones."""
+    folder = tmp_path / "place"
+    folder.mkdir(0o700)
+    path = folder / "queue.db"
+    with closing(Port(SqliteBackend(path, journal="PERSIST"), name="default")) as port:
+        port.push([Envelope(id=f"job{one}", queue="jobs", body=b"{}") for one in range(3)])
+        for claim in port.claim(["jobs"], limit=3) if table == "failed" else ():
+            port.bury(claim, error="boom")
+    sound = path.read_bytes()
+    assert numbers_of(path, table) == [1, 2, 3]
+
+    for place in (at for at, byte in enumerate(sound) if byte == 3):
+        path.write_bytes(sound[:place] + b"\x01" + sound[place + 1 :])
+        if numbers_of(path, table) == [1, 2, 1]:
+            break
+    else:
+        pytest.fail("no byte is the number of the last row")
+
+    with closing(Port(SqliteBackend(path), name="default")) as port:
+        each = port.each_stored() if table == "envelopes" else port.each_failed()
+        with pytest.raises(StoreDamaged, match="row 1 comes behind row 2"):
+            list(each)
 
 
 @pytest.mark.parametrize("side", ["-wal", "-journal"])
