@@ -30,10 +30,12 @@ from eventbus.defaults import (
     QUEUE,
 )
 from eventbus.errors import (
+    BackendError,
     BackendUnavailable,
     EventBusError,
     InvalidOption,
     LeaseLost,
+    StoredUnknown,
 )
 from eventbus.queue.envelope import Envelope, seconds, valid_id, valid_name
 
@@ -120,7 +122,7 @@ class Port:
         except EventBusError:
             raise
         except Exception as error:
-            raise self._untranslated(error, "push") from error
+            raise self._untranslated(error, "push", envelopes) from error
 
     @property
     def pushes_async(self) -> bool:
@@ -137,7 +139,7 @@ class Port:
         """
         self._envelopes(envelopes)
         if envelopes:
-            with self._errors("push"):
+            with self._errors("push", envelopes):
                 await self.backend.apush(envelopes)
 
     def claim(
@@ -470,12 +472,8 @@ class Port:
         """Return what the workers of this connection were told to do."""
         with self._errors("orders"):
             flags = self.backend.flags()
-        return Orders(
-            restart=flags.get(_RESTART, ""),
-            paused=frozenset(
-                name.removeprefix(_PAUSE) for name in flags if name.startswith(_PAUSE)
-            ),
-        )
+        paused = (name.removeprefix(_PAUSE) for name in flags if name.startswith(_PAUSE))
+        return Orders(restart=flags.get(_RESTART, ""), paused=frozenset(paused))
 
     def bell(self, queues: Sequence[str]) -> Bell | None:
         """Return what rings when `queues` get something or an order is given, if the store can."""
@@ -535,26 +533,27 @@ class Port:
             await self.backend.aclose()
 
     @contextmanager
-    def _errors(self, operation: str) -> Generator[None]:
+    def _errors(self, operation: str, pushed: Sequence[Envelope] = ()) -> Generator[None]:
         try:
             yield
         except EventBusError:
             raise
         except Exception as error:
-            raise self._untranslated(error, operation) from error
+            raise self._untranslated(error, operation, pushed) from error
 
-    def _untranslated(self, error: Exception, operation: str) -> BackendUnavailable:
+    def _untranslated(
+        self, error: Exception, operation: str, pushed: Sequence[Envelope] = ()
+    ) -> BackendError:
         """Return ours for a driver's exception that its backend did not translate."""
         # Its type is told, since the text alone may be as little as a number.
-        return BackendUnavailable(
-            backend=self.backend.name,
-            operation=operation,
-            reason=f"{type(error).__name__}: {error}",
-        )
+        name, reason = self.backend.name, f"{type(error).__name__}: {error}"
+        if pushed:  # before or after they were stored: nobody says
+            return StoredUnknown(backend=name, ids=[one.id for one in pushed], reason=reason)
+        return BackendUnavailable(backend=name, operation=operation, reason=reason)
 
     def _kept(self, operation: str, lost: Sequence[Claim]) -> None:
-        for claim in lost:
-            raise LeaseLost(id=claim.envelope.id, operation=operation)
+        if lost:
+            raise LeaseLost(id=lost[0].envelope.id, operation=operation)
 
     def _queues(self, queues: Sequence[str], *, pattern: bool = False) -> list[str]:
         if isinstance(queues, str) or not queues:
@@ -598,10 +597,9 @@ class Port:
             raise self._invalid(option="body", value=f"{len(value):,} bytes", expected=expected)
 
     def _positive(self, option: str, value: float | timedelta) -> float:
-        found = self._seconds(option, value)
-        if not found:
-            raise self._invalid(option=option, value=value, expected="more than 0 seconds")
-        return found
+        if found := self._seconds(option, value):
+            return found
+        raise self._invalid(option=option, value=value, expected="more than 0 seconds")
 
     def _seconds(self, option: str, value: object) -> float:
         return seconds(value, option=option, where=f"connection {self.name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from eventbus.errors import (
     BackendUnavailable,
     InvalidOption,
     LeaseLost,
+    StoredUnknown,
     UnsupportedOption,
 )
 from eventbus.queue.envelope import Envelope
@@ -396,3 +398,24 @@ def test_what_a_backend_did_not_translate_is_unavailable():
 
     assert isinstance(caught.value.__cause__, KeyError)
     assert (caught.value.backend, caught.value.operation) == ("null://", "size")
+
+
+class BrokenPush(NullBackend):
+    """One that fails in a way nobody thought of, whether it has stored anything or not."""
+
+    def push(self, envelopes):
+        raise KeyError("connection")
+
+    async def apush(self, envelopes):
+        raise KeyError("connection")
+
+
+def test_a_push_that_broke_off_in_a_way_nobody_thought_of_may_be_stored():
+    port = Port(BrokenPush(), name="default")
+    pushes = [port.push, lambda jobs: asyncio.run(port.apush(jobs))]
+
+    for push in pushes:
+        with pytest.raises(StoredUnknown, match="KeyError: 'connection'") as caught:
+            push([job("a"), job("b")])
+        assert caught.value.ids == ("a", "b")
+        assert isinstance(caught.value.__cause__, KeyError)
