@@ -65,6 +65,7 @@ __all__ = [
     "SQLITE_SETTLED",
     "STORE_BACKOFF_LIMIT",
     "STUCK_AFTER",
+    "SUPERVISOR_PATIENCE",
     "TIMEOUT",
     "TRIES",
     "TYPED_EVENTS",
@@ -257,6 +258,11 @@ SQLITE_BUSY_TIMEOUT: Final = 10.0
 #: Source: work goes on within five seconds of a server's return, however long it was away; to ask one that is
 #: absent every other second costs nobody anything.
 STORE_BACKOFF_LIMIT: Final = 2.0
+
+#: How long beyond a worker's grace its supervisor is told to wait before it kills.
+#: Unit: s, > 0.
+#: Source: with the default grace the 30 s of Kubernetes; more than what follows the grace may take.
+SUPERVISOR_PATIENCE: Final = 5.0
 
 #: How long a run that was told to end may go on before its process is ended around it.
 #: Unit: s, > 0.

@@ -28,6 +28,19 @@ class Application:
 
     name: str | None = None
 
+    def named(self) -> str:
+        """
+        Return its name.
+
+        Raises:
+            click.UsageError: Nobody named an application.
+            ApplicationNotFound: The nearest `pyproject.toml` cannot be read.
+        """
+        named = self.name or configured_application()
+        if named is None:
+            misused("which application? Write eventbus --app shop.app:bus, or set EVENTBUS_APP")
+        return named
+
     @contextlib.contextmanager
     def bus(self, *, scanned: bool = False) -> Generator[EventBus]:
         """
@@ -42,9 +55,7 @@ class Application:
             ApplicationNotFound: It cannot be loaded.
             DiscoveryError: Its listeners cannot.
         """
-        named = self.name or configured_application()
-        if named is None:
-            misused("which application? Write eventbus --app shop.app:bus, or set EVENTBUS_APP")
+        named = self.named()
         with _loading():
             try:
                 bus = find_bus(named)

@@ -11,7 +11,17 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 from typing_extensions import override
 
-from eventbus.console import check, control, doctor, failed, health, listeners, queues, schema
+from eventbus.console import (
+    check,
+    control,
+    doctor,
+    failed,
+    health,
+    listeners,
+    queues,
+    schema,
+    supervision,
+)
 from eventbus.console.application import Application
 from eventbus.console.exits import ExitCode, code_of, say
 from eventbus.console.text import ZONE
@@ -97,6 +107,7 @@ for _part in (
     doctor.doctor,
     schema.schema,
     health.health,
+    supervision.supervisor,
 ):
     command.add_command(_part)
 
