@@ -13,6 +13,7 @@ from eventbus.dispatch.plans import Away, Plan, Take
 from eventbus.dispatch.resolver import Resolver, ScopedResolver
 from eventbus.dispatch.waiting import Walk
 from eventbus.errors import InvalidOption
+from eventbus.queue.carried import Carried
 from eventbus.queue.connections import Connections
 from eventbus.queue.jobbus import JobBus
 from eventbus.queue.options import note_answer, read_options
@@ -55,6 +56,8 @@ class EventBus(JobBus):
         on_error: "raise" hands a listener's error to the caller at once; "collect" lets all
             listeners run and raises one `ListenersFailed`.
         clock: Tells the time; for tests. Default: the system's.
+        carry: Context variables that travel with jobs: their values, plain JSON, are set again around
+            each run. One that is called "traceparent" holds a W3C trace context.
 
     Raises:
         ConfigurationError: An argument that cannot be.
@@ -78,6 +81,7 @@ class EventBus(JobBus):
         default: str = CONNECTION,
         on_error: Literal["raise", "collect"] = "raise",
         clock: Clock | None = None,
+        carry: Iterable[ContextVar[Any]] = (),
     ) -> None:
         if on_error not in ("raise", "collect"):
             raise InvalidOption(option="on_error", value=on_error, expected='"raise" or "collect"')
@@ -86,6 +90,7 @@ class EventBus(JobBus):
         self._connections = Connections(connections or {}, default, maker=maker, clock=clock)
         self._enqueuer: Enqueuer | None = None
         self._routes = Routes()
+        self._carried = Carried(carry)
         #: The run of a job that is under way in this thread or task.
         self._current: ContextVar[Execution | None] = ContextVar("eventbus_run", default=None)
         super().__init__(
@@ -178,6 +183,7 @@ class EventBus(JobBus):
                 self.catalogue,
                 self.executor,
                 routes=self._routes,
+                carried=self._carried,
                 current=self._current,
             )
         return enqueuer
@@ -199,6 +205,7 @@ class EventBus(JobBus):
             tell=self.announce,
             hears=self.hears,
             now=self._connections.now,
+            carried=self._carried,
             current=self._current,
             rules=rules,
             limits=limits,

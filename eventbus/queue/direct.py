@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from attrs import frozen
 
 from eventbus.backends.port import Port
+from eventbus.queue.carried import Carried
 from eventbus.queue.catalogue import Catalogue
 from eventbus.queue.codec.document import Template, instant
 from eventbus.queue.codec.jsontext import JSON
@@ -60,6 +61,7 @@ class Direct:
         connection: Where all of them are stored.
         connections: Of the bus.
         catalogue: Makes the table of names.
+        carried: The context variables that travel.
         current: Holds the run that is under way where something is dispatched.
     """
 
@@ -70,20 +72,22 @@ class Direct:
         connection: str,
         connections: Connections,
         catalogue: Callable[[], Catalogue],
+        carried: Carried,
         current: ContextVar[Execution | None],
     ) -> None:
         self._listeners = listeners
         self._connection = connection
         self._connections = connections
         self._catalogue = catalogue
+        self._carried = carried
         self._current = current
         self._ready: _Ready | None = None
 
     def __call__(self, event: object) -> bool:
         """Store a job for each listener; False if nothing was done, and the long way is to be taken."""
         port = self._connections.open_port(self._connection)
-        # A job that queues another counts how many have done so in a row.
-        if port is None or self._current.get() is not None:
+        # A job that queues another counts how many have done so in a row; and what is set here travels.
+        if port is None or self._current.get() is not None or not self._carried.is_empty:
             return False
         try:
             ready = self._ready

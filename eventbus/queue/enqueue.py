@@ -17,6 +17,7 @@ from eventbus.dispatch.listeners import Listener
 from eventbus.dispatch.plans import Run, Take
 from eventbus.dispatch.waiting import Blocking, Walk
 from eventbus.errors import TooManyHops
+from eventbus.queue.carried import Carried
 from eventbus.queue.catalogue import Catalogue, is_wildcard
 from eventbus.queue.checks import deadline_of
 from eventbus.queue.codec.document import write
@@ -51,6 +52,7 @@ class Enqueuer:
         catalogue: Makes the table of names, once the listeners are known.
         executor: Runs what lies on a `sync://` connection, here and at once.
         routes: Where the jobs of listeners go that do not say.
+        carried: The context variables that travel.
         current: Holds the run that is under way where something is dispatched.
     """
 
@@ -61,8 +63,11 @@ class Enqueuer:
         executor: Callable[[], Executor],
         *,
         routes: Routes,
+        carried: Carried,
         current: ContextVar[Execution | None],
     ) -> None:
+        #: The context variables that travel.
+        self.carried = carried
         self._connections = connections
         self._make_catalogue = catalogue
         self._executor = executor
@@ -96,6 +101,7 @@ class Enqueuer:
             connection=listeners[0].connection or self._connections.default,
             connections=self._connections,
             catalogue=lambda: self.catalogue,
+            carried=self.carried,
             current=self._current,
         )
 
@@ -237,7 +243,8 @@ class _Turn:
         delay = options.delay if delay is None else seconds(delay, option="with_delay", where=where)
         hops, trail = enqueuer.chain(run.plan.name, delay or 0.0)
         deadline = enqueuer.deadline((yield from self._until(asking)))
-        fixed = self.fixed(deadline=deadline, hops=hops, trail=trail)
+        context = enqueuer.carried.taken(event=run.plan.name)
+        fixed = self.fixed(deadline=deadline, hops=hops, trail=trail, context=context)
         job = new_id()
         envelope = Envelope(
             id=job,

@@ -122,6 +122,7 @@ class JobEnqueuer:
             display_name=options.display_name or "",
             hops=hops,
             trail=trail,
+            context=self.enqueuer.carried.taken(event=options.name),
         )
         keep = self.diverted(job)
         id_ = new_id()

@@ -23,6 +23,7 @@ from eventbus.errors import (
     UnknownName,
 )
 from eventbus.queue.attempt import Attempt
+from eventbus.queue.carried import Carried
 from eventbus.queue.catalogue import Catalogue
 from eventbus.queue.codec.document import Document
 from eventbus.queue.deciding import decided
@@ -71,6 +72,8 @@ class Executor:
         tell: Dispatches an event about a job.
         hears: Tells whether anybody would hear an event of this class.
         now: Tells the time, for deadlines.
+        carried: The context variables that travel. They are set in the context in which a job is
+            read, so whoever runs many gives each its own.
         current: Holds the run under way, for what it dispatches.
         rules: What holds where a listener does not say.
         limits: How runs are ended that take too long.
@@ -85,6 +88,7 @@ class Executor:
         tell: Callable[[object], Walk],
         hears: Callable[[type], bool],
         now: Callable[[], datetime],
+        carried: Carried,
         current: ContextVar[Execution | None],
         rules: Rules | None = None,
         limits: Limits | None = None,
@@ -105,6 +109,7 @@ class Executor:
             changed=self._handling.forget,
             rules=self._rules,
             limits=self._limits,
+            carried=carried,
         )
 
     def begin(self, claim: Claim, port: Port) -> Execution:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from eventbus.errors import DecodeError
 from eventbus.queue.codec.jsontext import JSON
@@ -29,6 +29,8 @@ class Fixed:
     hops: int = 0
     #: The events of the latest of them, the oldest first.
     trail: tuple[str, ...] = ()
+    #: The context variables that travel with it, by name.
+    context: Mapping[str, JSON] = field(factory=dict[str, JSON])
 
     def written(self) -> dict[str, JSON]:
         """Return it as it is stored."""
@@ -42,12 +44,16 @@ class Fixed:
         if self.hops:
             found["hops"] = self.hops
             found["trail"] = list(self.trail)
+        if self.context:
+            found["context"] = dict(self.context)
         return found
 
 
 _NOTHING: Final = Fixed()
 
-_OPTIONS: Final = frozenset({"wildcard", "retry_until", "display_name", "hops", "trail"})
+_OPTIONS: Final = frozenset({
+    "wildcard", "retry_until", "display_name", "hops", "trail", "context",
+})  # fmt: skip
 
 
 def read_fixed(options: Mapping[str, Any], *, envelope: str = "") -> Fixed:
@@ -67,6 +73,7 @@ def read_fixed(options: Mapping[str, Any], *, envelope: str = "") -> Fixed:
     hops = options.get("hops", 0)
     trail = options.get("trail", [])
     name = options.get("display_name", "")
+    context = options.get("context", {})
     if type(wildcard) is not bool:
         raise DecodeError(reason="its wildcard is neither true nor false", envelope=envelope)
     if type(hops) is not int or hops < 0:
@@ -75,12 +82,15 @@ def read_fixed(options: Mapping[str, Any], *, envelope: str = "") -> Fixed:
         raise DecodeError(reason="its trail is no list of names", envelope=envelope)
     if not isinstance(name, str):
         raise DecodeError(reason="its display name is no text", envelope=envelope)
+    if not isinstance(context, dict):
+        raise DecodeError(reason="its context is no object", envelope=envelope)
     return Fixed(
         wildcard=wildcard,
         deadline=_instant(options["retry_until"], envelope) if "retry_until" in options else None,
         display_name=short(name),
         hops=hops,
         trail=tuple(short(one) for one in trail),
+        context=context,
     )
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from eventbus.errors import JobLost, UnknownName
+from eventbus.queue.carried import Carried
 from eventbus.queue.catalogue import Catalogue, Decoder
 from eventbus.queue.codec.document import RAW, Document
 from eventbus.queue.codec.reader import Reader
@@ -30,6 +31,7 @@ class Reading:
         changed: Called when names stand for something else.
         rules: What holds where a listener does not say.
         limits: How constructors of events are ended that take too long.
+        carried: The context variables that travel; they are set here, in the context of the reader.
     """
 
     def __init__(
@@ -39,11 +41,13 @@ class Reading:
         changed: Callable[[], None],
         rules: Rules,
         limits: Limits,
+        carried: Carried,
     ) -> None:
         self._catalogue = catalogue
         self._changed = changed
         self._rules = rules
         self._limits = limits
+        self._carried = carried
         self._reader = Reader()
         self._known: Catalogue | None = None
 
@@ -75,6 +79,8 @@ class Reading:
                 execution.wildcard = fixed.wildcard
                 execution.hops, execution.trail = fixed.hops, fixed.trail
                 attempt.deadline = fixed.deadline
+                if claim is not None:
+                    self._carried.restore(fixed.context)
             if claim is not None and claim.losses >= self._rules.max_lost:
                 raise JobLost(listener=document.name, losses=claim.losses)
             # Constructors of events run: they may hang as well as a listener.

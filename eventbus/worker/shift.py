@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextvars import copy_context
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -230,6 +231,10 @@ class Shift:
         self._pace.worked(jobs=self.processed - before, seconds=time.monotonic() - began)
 
     def _run(self, claim: Claim) -> None:
+        """Run one job in a context of its own: what it sets in context variables ends with it."""
+        copy_context().run(self._run_here, claim)
+
+    def _run_here(self, claim: Claim) -> None:
         began = time.perf_counter()
         execution: Execution = self._executor.begin(claim, self._port)
         self._hand.runs(execution)

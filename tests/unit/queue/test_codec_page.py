@@ -145,7 +145,14 @@ def test_the_example_of_a_job_is_what_we_write():
 
 
 def test_the_table_of_options_is_what_a_dispatch_fixes():
-    fixed = Fixed(wildcard=True, deadline=datetime.now(UTC), display_name="a", hops=1, trail=("b",))
+    fixed = Fixed(
+        wildcard=True,
+        deadline=datetime.now(UTC),
+        display_name="a",
+        hops=1,
+        trail=("b",),
+        context={"c": 1},
+    )
     section = PAGE.split("\n### Options\n")[1].split("\n### ")[0]
 
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(fixed.written())
