@@ -53,6 +53,7 @@ __all__ = [
     "REDIS_STEP",
     "REDIS_TIMEOUT",
     "REDIS_TRUST",
+    "RELOAD_INTERVAL",
     "RENEWALS_PER_LEASE",
     "SLEEP",
     "SQLITE_BUSY_TIMEOUT",
@@ -263,6 +264,11 @@ STORE_BACKOFF_LIMIT: Final = 2.0
 #: Unit: s, > 0.
 #: Source: with the default grace the 30 s of Kubernetes; more than what follows the grace may take.
 SUPERVISOR_PATIENCE: Final = 5.0
+
+#: How often `eventbus-worker --reload` looks whether its worker has ended by itself.
+#: Unit: s, > 0.
+#: Source: a developer who reads the log waits for it; a look costs nothing.
+RELOAD_INTERVAL: Final = 1.0
 
 #: How long a run that was told to end may go on before its process is ended around it.
 #: Unit: s, > 0.

@@ -119,7 +119,7 @@ def supervisor(
 
 def _own_worker() -> list[str]:
     script = Path(sysconfig.get_path("scripts"), "eventbus-worker")
-    return [str(script)] if script.exists() else [sys.executable, "-m", "eventbus.worker.command"]
+    return [str(script)] if script.exists() else [sys.executable, "-m", "eventbus.worker"]
 
 
 def _named(begin: str, queues: str) -> str:

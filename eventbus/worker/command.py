@@ -15,6 +15,7 @@ from eventbus.locate import configured_application, find_bus
 from eventbus.worker.exits import ExitCode
 from eventbus.worker.logs import configure
 from eventbus.worker.loop import Worker
+from eventbus.worker.reload import run_reloading
 
 __all__ = ["main"]
 
@@ -89,6 +90,8 @@ _SOME_SECONDS: Final = click.FloatRange(min=0, min_open=True)
               help="Most jobs claimed at once, fewer where they are slow; 1 is one by one.")  # fmt: skip
 @click.option("--health-file", type=click.Path(dir_okay=False, path_type=Path),
               help="A file to keep current, for `eventbus health`.")  # fmt: skip
+@click.option("--reload", is_flag=True,
+              help="Start anew when a file below the current folder changes: for development.")  # fmt: skip
 @click.option("--log-format", type=click.Choice(["console", "json"]), default="console",
               help="What lines on stderr look like.")  # fmt: skip
 @click.option("--json", is_flag=True, help="The same as --log-format json.")
@@ -100,6 +103,7 @@ def command(
     name: str | None,
     queue: Any,
     *,
+    reload: bool,
     log_format: Any,
     json: bool,
     quiet: bool,
@@ -124,6 +128,8 @@ def command(
         named = app or configured_application()
         if named is None:
             raise click.UsageError(_WHICH)
+        if reload:
+            sys.exit(run_reloading([one for one in sys.argv[1:] if one != "--reload"]))
         bus = find_bus(named)
         try:
             worker = Worker(bus, queues=queue or (), name=name, **options)

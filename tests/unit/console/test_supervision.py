@@ -82,7 +82,7 @@ def test_the_worker_is_that_of_this_environment(run, monkeypatch, tmp_path):
     monkeypatch.setattr(supervision.sysconfig, "get_path", lambda _: str(tmp_path / "nowhere"))
     module = programs(run("supervisor"))["program:depot"]
     assert expanded(module["command"], "depot")[:3] == [
-        sys.executable, "-m", "eventbus.worker.command",
+        sys.executable, "-m", "eventbus.worker",
     ]  # fmt: skip
 
 

@@ -98,11 +98,11 @@ def test_a_store_that_fails_later_ends_it_with_the_stores_code(run, monkeypatch,
 def test_help_and_version_need_no_application():
     for option, said in (("--help", "--stop-when-empty"), ("--version", "version")):
         done = subprocess.run(
-            [sys.executable, "-m", "eventbus.worker.command", option],
+            [sys.executable, "-m", "eventbus.worker", option],
             capture_output=True,
             text=True,
             timeout=20,
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, "")
-        assert said in done.stdout or not done.stdout
+        assert said in done.stdout
