@@ -146,7 +146,7 @@ def test_failed_jobs_are_looked_at_retried_and_forgotten(console, python, depot)
     assert not {"\x1b", "\u202e"} & set(shown + console("failed").stdout)
 
     (depot / "mended").touch()
-    retried = console("retry", first, "0000000", second[:12])
+    retried = console("retry", first, "0000000", second[:20])
     assert (retried.returncode, retried.stdout.split()) == (1, [first, second])
     assert python("-c", WORKER, "--queue", "emails", "--stop-when-empty").returncode == 0
     assert sorted(one.name for one in depot.glob("sent-*")) == ["sent-0", "sent-1"]

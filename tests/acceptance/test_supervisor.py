@@ -131,6 +131,8 @@ def test_a_restart_that_is_ordered_ends_in_fresh_workers(shop, supervised):
     shop.dispatch(2)
 
     assert supervised.worker_of("emails 2 by") != first
+    # The other one, too, is up before the end: supervisord tells no process that it has not yet begun to run.
+    supervised.worker_of("slow 2 by")
 
 
 def test_a_stop_waits_for_the_running_job_and_nothing_is_lost(shop, supervised):
