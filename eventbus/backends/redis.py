@@ -28,7 +28,7 @@ from eventbus.backends.base import (
 )
 from eventbus.backends.instants import span
 from eventbus.backends.redis_bell import RedisBell
-from eventbus.backends.redis_calls import Call, Unanswered
+from eventbus.backends.redis_calls import Call, Unanswered, told
 from eventbus.backends.redis_claims import Claims
 from eventbus.backends.redis_examination import examine_redis
 from eventbus.backends.redis_lent import lent, shown
@@ -38,7 +38,7 @@ from eventbus.backends.redis_loops import Loops
 from eventbus.backends.redis_pages import Pages
 from eventbus.backends.redis_store import Store, steps
 from eventbus.defaults import DURATION_LIMIT, REDIS_PREFIX, REDIS_STEP
-from eventbus.errors import StoredUnknown, UnsupportedOption
+from eventbus.errors import BackendError, StoredUnknown, UnsupportedOption
 from eventbus.queue.envelope import Envelope, valid_name
 
 __all__ = ["RedisBackend"]
@@ -125,11 +125,18 @@ class RedisBackend(Backend):
                 if is_new and not self._listed.isdisjoint(queues):
                     # It was written down once, and there was nothing left of it: the server has forgotten.
                     self._listed.difference_update(queues)
-                    await link.asked("push", list(map(self._store.listing, queues)))
+                    await self._written_down(link, queues)
                 self._listed.update(queues)
         except Unanswered as error:
             ids = [envelope.id for envelope in envelopes]
             raise StoredUnknown(backend=self.name, ids=ids, reason=f"{error}") from error.__cause__
+
+    async def _written_down(self, link: Link, queues: Sequence[str]) -> None:
+        """Write the names of queues down whose jobs are stored by now."""
+        try:
+            await link.asked("push", list(map(self._store.listing, queues)))
+        except BackendError as error:
+            raise Unanswered(told(error)) from error
 
     def _pushing(self, queues: Sequence[str], by_queue: dict[str, list[Envelope]]) -> Call:
         values: list[Any] = list(map(self._store.bell, queues))

@@ -75,22 +75,30 @@ class Link(ABC):
         for last in (not repeat, True):
             try:
                 replies = await self._asked(calls)
-            except Moved as error:
-                if last:
-                    raise self._unavailable(operation, error) from error.__cause__
-                continue
-            except NotSent as error:
-                if unknown:
-                    raise Unanswered(told(error)) from error.__cause__
-                raise self._not_sent(operation, error) from error.__cause__
             except Unanswered as error:
                 # One that never answers is not asked again: whoever waits has waited long enough.
                 if last or _is_timeout(error.__cause__):
                     raise
                 unknown = True
-                continue
-            return Answer(self._checked(operation, calls, replies), unknown)
+            except (Moved, NotSent) as error:
+                if isinstance(error, NotSent) or last:
+                    raise self._undone(operation, error, unknown=unknown) from error.__cause__
+            else:
+                try:
+                    return Answer(self._checked(operation, calls, replies), unknown)
+                except BackendError as error:
+                    if unknown:  # whatever is said of the second time
+                        raise Unanswered(told(error)) from error.__cause__
+                    raise
         raise AssertionError  # the second of two rounds is the last
+
+    def _undone(self, operation: str, error: Exception, *, unknown: bool) -> Exception:
+        """Return what is raised where the server was not asked, or not the right one."""
+        if unknown:
+            return Unanswered(told(error))
+        if isinstance(error, NotSent):
+            return self._not_sent(operation, error)
+        return self._unavailable(operation, error)
 
     @abstractmethod
     def _asked(self, calls: Sequence[Call]) -> Coroutine[Any, Any, list[Any]]:

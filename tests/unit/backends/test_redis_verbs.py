@@ -296,6 +296,48 @@ def test_a_name_that_could_not_be_written_down_again_is_tried_with_the_next_push
     assert through.size("jobs") == Sizes(ready=1)
 
 
+def refusing(proxy, *, first, then, word=b"EVALSHA"):
+    """Let `first` be done with the first command of a kind, and answer all that follow with a refusal."""
+    deeds = iter(first)
+
+    def judge(_, message):
+        return next(deeds, then) if word in message else None
+
+    proxy.up.judge = judge
+
+
+@pytest.mark.parametrize(
+    "refusal", [b"-LOADING it reads its file", b"-READONLY", b"-NOPERM no", b"-ERR"]
+)
+def test_a_push_that_was_stored_and_refused_when_it_was_repeated_may_be_stored(
+    proxy, through, refusal
+):
+    """F18, F21: what the first time did is not known, whatever is said of the second."""
+    refusing(proxy, first=[Deed.LOSE], then=refusal + b"\r\n")
+
+    with pytest.raises(StoredUnknown) as caught:
+        through.push([job("a")])
+
+    proxy.mend()
+    assert caught.value.ids == ("a",)
+    assert through.size("jobs").ready == 1
+
+
+def test_a_push_whose_queue_cannot_be_written_down_again_is_stored(proxy, through, server):
+    """F21, F24: it is refused after the jobs were stored."""
+    through.push([job("a")])
+    server.ask("FLUSHALL")
+    refusing(proxy, first=[], then=b"-LOADING it reads its file\r\n", word=b"SADD")
+
+    with pytest.raises(StoredUnknown):
+        through.push([job("b")])
+
+    proxy.mend()
+    assert through.size("jobs").ready == 1
+    through.push([job("b")])
+    assert through.queues() == ["jobs"]
+
+
 # What was altered, or is not ours.
 
 NOW = 1_700_000_000_000_000
