@@ -215,9 +215,9 @@ class Executor:
         before = current.get()
         current.set(execution)
         try:
-            raised = execution.raised = self._handling.call_plainly(execution, way)
+            execution.raised = self._handling.call_plainly(execution, way)
             if (
-                raised is not None
+                execution.raised is not None
                 or execution.attempt.settled is not None
                 or self._hears(JobProcessed)
                 or self._hears(JobAttempted)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterable
 from functools import partial
 from typing import Any, Final, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from eventbus.backends.base import Charge, Claim
 from eventbus.backends.port import Port
@@ -101,6 +101,13 @@ class Execution:
     def decide(self, decision: Decision) -> bool:
         """Make `decision` the one that counts; False if there was one already."""
         return self._decisions.setdefault("first", decision) is decision
+
+    def forget_error(self) -> None:
+        """Let go of what was raised: its traceback leads back here, and only a collection would end the circle."""
+        raised, self.raised = self.raised, None
+        # One of another thread, about a run that did not end, has an error of its own, and needs it.
+        if raised is not None and self.decision.error is raised:
+            self._decisions["first"] = evolve(self.decision, error=None)
 
     @property
     def decision(self) -> Decision:

@@ -255,6 +255,7 @@ class Shift:
         if _log.isEnabledFor(level):
             took = (time.perf_counter() - began) * 1000
             self._report(level, execution, outcome=execution.outcome, took=took)
+        execution.forget_error()
 
     def _report(
         self, level: int, execution: Execution, *, outcome: str, took: float | None = None

@@ -311,13 +311,16 @@ class Signals(Watch):
         finally:
             # Before any call, in which the alarm could still raise: from here on it does not.
             self._span = None
-        if self._fired is not None:
-            self._end()
-            if self._fired is not error:
-                # It swallowed the alarm, or raised something of its own: it did not end in time.
-                raise self._fired from error
-        if error is not None:
-            raise error
+        try:
+            if self._fired is not None:
+                self._end()
+                if self._fired is not error:
+                    # It swallowed the alarm, or raised something of its own: it did not end in time.
+                    raise self._fired from error
+            if error is not None:
+                raise error
+        finally:
+            del error  # its traceback has this frame
         return answer
 
     async def waiting(self, span: Span, work: Awaitable[Any]) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
+import weakref
 from datetime import timedelta
 
 import pytest
@@ -641,3 +643,63 @@ def test_when_the_memory_is_used_up_the_code_says_so(make, monkeypatch, reasons)
     monkeypatch.setattr("eventbus.worker.stops.Stops._is_too_large", lambda self: bool(RAN))
     assert make(1, 2, memory=1).run() is ExitCode.MEMORY
     assert (RAN, reasons) == ([1], [("memory", 1)])
+
+
+# What a job raised.
+
+
+class Refused(Exception):
+    """One that can be watched."""
+
+
+@frozen
+class Tried:
+    pass
+
+
+RAISED: list[weakref.ref[BaseException]] = []
+
+
+def refused() -> Refused:
+    error = Refused("no")
+    RAISED.append(weakref.ref(error))
+    return error
+
+
+def refuse(event: Tried) -> None:
+    raise refused()
+
+
+def refuse_knowing_the_attempt(event: Tried, attempt: Attempt) -> None:
+    raise refused()
+
+
+def refuse_with_help(event: Tried, bus: EventBus) -> None:
+    raise refused()
+
+
+@pytest.fixture
+def uncollected(caplog):
+    caplog.set_level(logging.CRITICAL)  # its records have the errors
+    RAISED.clear()
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("tries", [1, 2])
+@pytest.mark.parametrize("listener", [refuse, refuse_knowing_the_attempt, refuse_with_help])
+def test_what_a_job_raised_is_gone_when_the_next_one_begins(
+    bus, clock, uncollected, listener, tries
+):
+    """F38: an error, its traceback and all that their frames hold do not wait for a collection."""
+    bus.listen(listens(queue=True, tries=tries, backoff=0)(listener))
+    for _ in range(5):
+        bus.dispatch(Tried())
+
+    assert Worker(bus, stop_when_empty=True).run() is ExitCode.DONE
+
+    assert len(RAISED) == 5 * tries
+    assert [error() for error in RAISED[:-1] if error() is not None] == []
+    assert len(bus.failed.all()) == 5
