@@ -55,6 +55,7 @@ __all__ = [
     "REDIS_TRUST",
     "RELOAD_INTERVAL",
     "RENEWALS_PER_LEASE",
+    "RESTART_BACKOFF_LIMIT",
     "SLEEP",
     "SQLITE_BUSY_TIMEOUT",
     "SQLITE_BUSY_TIMEOUT_LIMIT",
@@ -269,6 +270,11 @@ SUPERVISOR_PATIENCE: Final = 5.0
 #: Unit: s, > 0.
 #: Source: a developer who reads the log waits for it; a look costs nothing.
 RELOAD_INTERVAL: Final = 1.0
+
+#: How long `eventbus-worker --processes` waits, at most, until it starts a process anew that died before it ran a job.
+#: Unit: s, > 0. It begins with half a second and doubles; one that had run jobs is replaced at once.
+#: Source: what ends a process as it begins is mended by people, and half a minute is what they wait gladly.
+RESTART_BACKOFF_LIMIT: Final = 30.0
 
 #: How long a run that was told to end may go on before its process is ended around it.
 #: Unit: s, > 0.

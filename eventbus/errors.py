@@ -39,6 +39,7 @@ EventBusError                            catches all, and only, what eventbus ra
    ├─ DeadlinePassed                     claimed after its `retry_until`
    ├─ JobFailedByHand                    the listener called `attempt.fail(...)`
    ├─ JobLost                            its worker died `max_lost` times
+   ├─ WorkerDied                         the job ended the process that ran it
    ├─ Unhealthy                          a health file tells of no worker that works
    ├─ ReleasesExhausted                  given back more often than its `max_releases`
    └─ TriesExhausted                     claimed with no try left
@@ -98,6 +99,7 @@ __all__ = [
     "UnknownName",
     "UnknownOption",
     "UnsupportedOption",
+    "WorkerDied",
     "WorkerError",
 ]
 
@@ -202,11 +204,10 @@ class MissingDependency(ConfigurationError, ImportError):
     needed_for: str
 
     def __init__(self, *, extra: str, needed_for: str) -> None:
-        super().__init__(
-            f"{needed_for} needs a package that is not installed: pip install 'eventbus[{extra}]'",
-            extra=extra,
-            needed_for=needed_for,
+        said = (
+            f"{needed_for} needs a package that is not installed: pip install 'eventbus[{extra}]'"
         )
+        super().__init__(said, extra=extra, needed_for=needed_for)
 
 
 class ApplicationNotFound(ConfigurationError, ImportError):
@@ -216,11 +217,8 @@ class ApplicationNotFound(ConfigurationError, ImportError):
     reason: str
 
     def __init__(self, *, application: str, reason: str) -> None:
-        super().__init__(
-            f"cannot find a bus at {application!r}: {reason}",
-            application=application,
-            reason=reason,
-        )
+        said = f"cannot find a bus at {application!r}: {reason}"
+        super().__init__(said, application=application, reason=reason)
 
 
 class ListenError(EventBusError, TypeError):
@@ -231,12 +229,8 @@ class ListenError(EventBusError, TypeError):
     remedy: str
 
     def __init__(self, *, listener: str, reason: str, remedy: str) -> None:
-        super().__init__(
-            f"{listener} cannot listen: {reason}. {remedy}",
-            listener=listener,
-            reason=reason,
-            remedy=remedy,
-        )
+        said = f"{listener} cannot listen: {reason}. {remedy}"
+        super().__init__(said, listener=listener, reason=reason, remedy=remedy)
 
 
 class InvalidJob(EventBusError, TypeError):
@@ -281,12 +275,8 @@ class ResolveError(EventBusError, LookupError):
     remedy: str
 
     def __init__(self, *, wanted: str, reason: str, remedy: str) -> None:
-        super().__init__(
-            f"cannot build {wanted}: {reason}. {remedy}",
-            wanted=wanted,
-            reason=reason,
-            remedy=remedy,
-        )
+        said = f"cannot build {wanted}: {reason}. {remedy}"
+        super().__init__(said, wanted=wanted, reason=reason, remedy=remedy)
 
 
 class ScopeNotClosed(EventBusError, ExceptionGroup[Exception]):
@@ -710,6 +700,17 @@ class JobLost(WorkerError):
         )
 
 
+class WorkerDied(WorkerError):
+    """The process that ran this job ended in the middle of it, by the job's own doing."""
+
+    listener: str
+    how: str
+
+    def __init__(self, *, listener: str, how: str) -> None:
+        said = f"the worker died ({how}) while {listener} ran. Look for a crash in native code or an exit"
+        super().__init__(said, listener=listener, how=how)
+
+
 class Unhealthy(WorkerError):
     """A health file tells of no worker that works."""
 
@@ -727,11 +728,10 @@ class ReleasesExhausted(WorkerError):
     releases: int
 
     def __init__(self, *, listener: str, releases: int) -> None:
-        super().__init__(
-            f"{listener} gave its job back for the {releases + 1}. time, and may {releases} times",
-            listener=listener,
-            releases=releases,
+        said = (
+            f"{listener} gave its job back for the {releases + 1}. time, and may {releases} times"
         )
+        super().__init__(said, listener=listener, releases=releases)
 
 
 class TriesExhausted(WorkerError):

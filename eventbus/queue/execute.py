@@ -274,6 +274,11 @@ class Executor:
             # Not by its token: a walk that is dropped ends in whatever context drops it.
             current.set(before)
 
+    def ended(self, execution: Execution, error: BaseException) -> None:
+        """Take a job that was read for one whose run ended the process, with `error`, before `run` decides."""
+        if execution.raised is None:
+            execution.raised = self._handling.ended(execution, error)
+
     # From other threads, and from a signal's handler.
 
     def decide_stuck(self, execution: Execution) -> bool:

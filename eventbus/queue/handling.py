@@ -131,6 +131,17 @@ class Handling:
         yield from self._rolled_back(execution, scope, raised)
         return raised
 
+    def ended(self, execution: Execution, error: BaseException) -> BaseException:
+        """Know how often a job may be tried whose run ended its process; return what its run raised."""
+        execution.began = True
+        if isinstance(_known(execution).options.tries, Method) and execution.asked is None:
+            return error  # nobody is built who could be asked
+        try:
+            self._check_tries(execution)
+        except BaseException as raised:  # noqa: BLE001 -- decided about
+            return raised
+        return error
+
     def _rolled_back(
         self, execution: Execution, scope: Scope, raised: BaseException | None
     ) -> Walk:

@@ -9,13 +9,16 @@ from typing import Any, Final
 
 import click
 
+from eventbus.bus import EventBus
 from eventbus.defaults import BATCH_LIMIT, GRACE, LEASE, SLEEP, TIMEOUT, TRIES
 from eventbus.errors import ApplicationNotFound, BackendError, ConfigurationError, EventBusError
 from eventbus.locate import configured_application, find_bus
 from eventbus.worker.exits import ExitCode
 from eventbus.worker.logs import configure
 from eventbus.worker.loop import Worker
+from eventbus.worker.processes import run_processes
 from eventbus.worker.reload import run_reloading
+from eventbus.worker.slot import Slot
 
 __all__ = ["main"]
 
@@ -88,6 +91,8 @@ _SOME_SECONDS: Final = click.FloatRange(min=0, min_open=True)
               help="Seconds that the running job has once the worker is to stop.")  # fmt: skip
 @click.option("--batch", type=click.IntRange(min=1), default=BATCH_LIMIT,
               help="Most jobs claimed at once, fewer where they are slow; 1 is one by one.")  # fmt: skip
+@click.option("--processes", type=click.IntRange(min=1), default=1,
+              help="Worker processes to keep running; more than 1 are watched and replaced by another.")  # fmt: skip
 @click.option("--health-file", type=click.Path(dir_okay=False, path_type=Path),
               help="A file to keep current, for `eventbus health`.")  # fmt: skip
 @click.option("--reload", is_flag=True,
@@ -104,6 +109,8 @@ def command(
     queue: Any,
     *,
     reload: bool,
+    processes: int,
+    health_file: Path | None,
     log_format: Any,
     json: bool,
     quiet: bool,
@@ -116,6 +123,11 @@ def command(
     Left out, MODULE:BUS is EVENTBUS_APP, or `app` of [tool.eventbus] in pyproject.toml. SIGTERM and
     Ctrl-C end the worker after the running job; a second one, at once.
     """
+    slot = Slot.taken()
+    if slot is not None:
+        slot.follow()
+        name = name and f"{name}:{slot.number}"
+        health_file = health_file and health_file.with_name(f"{health_file.name}.{slot.number}")
     configure(
         "json" if json else log_format,
         logging.WARNING if quiet else logging.INFO,
@@ -130,12 +142,11 @@ def command(
             raise click.UsageError(_WHICH)
         if reload:
             sys.exit(run_reloading([one for one in sys.argv[1:] if one != "--reload"]))
+        if processes > 1 and slot is None:
+            sys.exit(run_processes(sys.argv[1:], count=processes, grace=options["grace"]))
         bus = find_bus(named)
-        try:
-            worker = Worker(bus, queues=queue or (), name=name, **options)
-        except ConfigurationError as error:
-            raise click.UsageError(str(error)) from error
-        code = worker.run()
+        options |= {"queues": queue or (), "name": name, "health_file": health_file}
+        code = _worker(bus, slot, options).run()
     except BackendError as error:
         _end(ExitCode.BACKEND, error)
     except (ApplicationNotFound, EventBusError) as error:
@@ -143,6 +154,17 @@ def command(
     else:
         bus.close()
         sys.exit(code)
+
+
+def _worker(bus: EventBus, slot: Slot | None, options: dict[str, Any]) -> Worker:
+    try:
+        worker = Worker(bus, **options)
+    except ConfigurationError as error:
+        raise click.UsageError(str(error)) from error
+    if slot is not None:
+        worker.ledger, worker.died = slot.ledger(), slot.how
+        worker.signals.paused = slot.paused
+    return worker
 
 
 def _end(code: ExitCode, error: EventBusError) -> None:

@@ -18,6 +18,8 @@ from eventbus.queue.lifecycle import WorkerStarting, WorkerStopping
 from eventbus.queue.options import backoff_of, whole_tries
 from eventbus.worker.exits import ExitCode, StopReason
 from eventbus.worker.health import Health
+from eventbus.worker.ledger import Ledger
+from eventbus.worker.left import settle_left
 from eventbus.worker.settings import Claiming, checked, duration
 from eventbus.worker.shift import Shift
 from eventbus.worker.signals import Signals
@@ -77,6 +79,11 @@ class Worker:
         >>> Worker(bus, stop_when_empty=True).run()
         <ExitCode.DONE: 0>
     """
+
+    #: Told what it holds; has what the worker before it held.
+    ledger = Ledger()
+    #: What that one died of, if its job did it.
+    died = ""
 
     def __init__(
         self,
@@ -184,6 +191,7 @@ class Worker:
                 executor=executor,
                 bus=self.bus,
                 signals=self.signals,
+                ledger=self.ledger,
                 health=self._health,
                 limit=self.rules.timeout,
             )
@@ -193,8 +201,10 @@ class Worker:
             started_at = datetime.now(UTC)
             reason = StopReason.ERROR
             try:
+                settle_left(self.ledger, self.died, port=port, executor=executor, here=self.bus)
                 reason = shift.work()
             finally:
+                self.ledger.ends(reason)
                 self.processed += shift.processed
                 _log.info("worker ends: %s, after %d jobs", reason, shift.processed)
                 shift.tell(

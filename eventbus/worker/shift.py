@@ -25,6 +25,7 @@ from eventbus.worker.exits import StopReason
 from eventbus.worker.hand import Hand
 from eventbus.worker.health import Health
 from eventbus.worker.leases import Leases
+from eventbus.worker.ledger import Ledger
 from eventbus.worker.pace import Pace
 from eventbus.worker.settings import Settings
 from eventbus.worker.signals import Signals
@@ -50,6 +51,7 @@ class Shift:
         executor: Runs jobs.
         bus: Is told what happens.
         signals: Stops, pauses and timeouts.
+        ledger: Is told what it holds.
         health: The health file, if there is to be one.
         limit: Seconds that each listener of what happens to the worker may take; 0 is no limit.
     """
@@ -64,6 +66,7 @@ class Shift:
         executor: Executor,
         bus: EventBus,
         signals: Signals,
+        ledger: Ledger,
         health: Health | None,
         limit: float,
     ) -> None:
@@ -73,6 +76,7 @@ class Shift:
         self._executor = executor
         self._bus = bus
         self._signals = signals
+        self._ledger = ledger
         self._health = health
         self._limit = limit
         self._hand = Hand(port, self._try_again, lease=settings.lease)
@@ -82,7 +86,7 @@ class Shift:
             lease=settings.lease,
             watch=signals,
             end=partial(end_around, self._hand, port=port, executor=executor, signals=signals),
-            beat=None if health is None else health.alive,
+            beat=None if health is None and not ledger.is_read else self._lives,
         )
         self._pace = Pace(settings.batch)
         self._stops = Stops(settings, signals)
@@ -100,6 +104,11 @@ class Shift:
         self.processed = self.failed = 0
         #: Whether the last job raised.
         self.raised = False
+
+    def _lives(self) -> None:
+        self._ledger.lives()
+        if self._health is not None:
+            self._health.alive()
 
     def work(self) -> StopReason:
         """
@@ -214,6 +223,7 @@ class Shift:
     def _work(self, claims: Sequence[Claim], claimed_at: float) -> None:
         began, before = time.monotonic(), self.processed
         self._hand.take_up(claims, claimed_at=claimed_at)
+        self._ledger.takes(claims)
         if len(claims) > 1:
             self._leases.wake()
         try:
@@ -228,6 +238,7 @@ class Shift:
                 self._hand.flush()
             finally:
                 self._hand.let_go()
+                self._ledger.holds_none()
         self._pace.worked(jobs=self.processed - before, seconds=time.monotonic() - began)
 
     def _run(self, claim: Claim) -> None:
@@ -238,6 +249,7 @@ class Shift:
         began = time.perf_counter()
         execution: Execution = self._executor.begin(claim, self._port)
         self._hand.runs(execution)
+        self._ledger.runs(claim, execution.limit)
         if _log.isEnabledFor(logging.DEBUG):
             self._report(logging.DEBUG, execution, outcome="running")
         if self._health is not None:

@@ -84,11 +84,9 @@ class Signals(Watch):
         self._wires: tuple[int, int] | None = None
         self._wire_before = -1
         #: As the lease thread counts, from the wires.
-        self._heard = 0
-        self._heard_stop_at = math.inf
+        self._heard, self._heard_stop_at = 0, math.inf
         self._process = 0
-        #: Set by `stop`.
-        self._told = False
+        self._told = False  # by `stop`
 
     @property
     def stopping(self) -> bool:
@@ -314,8 +312,9 @@ class Signals(Watch):
         try:
             if self._fired is not None:
                 self._end()
-                if self._fired is not error:
-                    # It swallowed the alarm, or raised something of its own: it did not end in time.
+                if (
+                    self._fired is not error
+                ):  # it swallowed the alarm, or raised something of its own
                     raise self._fired from error
             if error is not None:
                 raise error

@@ -59,9 +59,9 @@ WORKER = ("-c", "from eventbus.worker.command import main; main()")
 class WorkerProcess:
     """An `eventbus-worker`, or a script of the shop's own, and what it has said so far."""
 
-    def __init__(self, arguments, *, folder, environment, program=WORKER):
+    def __init__(self, arguments, *, folder, environment, program=WORKER, wrapped=()):
         self.process = subprocess.Popen(
-            [sys.executable, *program, *arguments],
+            [*wrapped, sys.executable, *program, *arguments],
             cwd=folder,
             env=environment,
             stdout=subprocess.PIPE,
@@ -171,13 +171,14 @@ class Shop:
         with open(self.folder / f"gate{number}", "w"):  # opens once both ends are there
             pass
 
-    def start(self, *options, app="shop:bus", **environment):
+    def start(self, *options, app="shop:bus", wrapped=(), **environment):
         """Start a worker; it looks for jobs twenty times a second unless told otherwise."""
         named = [] if app is None else [app]
         worker = WorkerProcess(
             [*named, "--sleep", "0.05", *options],
             folder=self.folder,
             environment={**self.environment, **environment},
+            wrapped=wrapped,
         )
         self.workers.append(worker)
         return worker

@@ -33,7 +33,8 @@ ALLOWED = {
     # Names of ours alone, for those that need them.
     ("__init__.py", "importlib"),
     ("testing/__init__.py", "importlib"),
-    # Starts the very command that a developer typed, again.
+    # Start the very command that was typed, again.
+    ("worker/processes.py", "subprocess"),
     ("worker/reload.py", "subprocess"),
 }
 

@@ -648,7 +648,7 @@ def test_when_the_memory_is_used_up_the_code_says_so(make, monkeypatch, reasons)
 # What a job raised.
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """One that can be watched."""
 
 
@@ -660,8 +660,8 @@ class Tried:
 RAISED: list[weakref.ref[BaseException]] = []
 
 
-def refused() -> Refused:
-    error = Refused("no")
+def refused() -> RefusedError:
+    error = RefusedError("no")
     RAISED.append(weakref.ref(error))
     return error
 

@@ -1,0 +1,251 @@
+"""
+What one of several worker processes holds, in memory that outlives it.
+
+The process writes, and whoever comes after it reads: which jobs it had claimed, which of them ran when it
+died, and by when that run was to end. So a death costs nobody the wait for a lease.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from struct import Struct
+from typing import ClassVar, Final
+
+import msgspec
+from attrs import frozen
+from typing_extensions import override
+
+from eventbus.backends.base import Claim
+from eventbus.defaults import HEALTH_BEAT, STUCK_AFTER
+from eventbus.queue.envelope import Envelope
+
+__all__ = ["NOTHING_LEFT", "Ledger", "Left", "SharedLedger", "make_file"]
+
+#: Bytes of it all: a batch of a thousand claims, and more. Only what is written takes memory.
+_SIZE: Final = 256 * 1024
+
+#: Bytes of the rows; which of them runs, -1 for none.
+_HOLDS: Final = Struct("<Ii")
+#: Instants of the monotonic clock, which all processes of a machine share; 0 is none.
+_DUE: Final = Struct("<d")
+_WORD: Final = Struct("<16s")
+
+_DUE_AT: Final = 8
+_BEAT_AT: Final = 16
+_REASON_AT: Final = 24
+_WORKED_AT: Final = 40
+_ROWS_AT: Final = 64
+
+#: How many beats may be missing before the process counts as one that lets no thread run.
+_BEATS: Final = 2
+#: Seconds that its lease thread has, once it should have ended the process itself.
+_PATIENCE: Final = 2.0
+
+
+@frozen(kw_only=True)
+class Left:
+    """What a worker held when it died."""
+
+    #: Ran to their end; their acks may not have been written.
+    finished: tuple[Claim, ...]
+    #: Ran when it died; None between two jobs.
+    running: Claim | None
+    #: Had not begun.
+    waiting: tuple[Claim, ...]
+
+
+#: Nobody was there before, or it has settled everything.
+NOTHING_LEFT: Final = Left(finished=(), running=None, waiting=())
+
+
+class Ledger:
+    """What a worker tells of itself; this one tells nobody."""
+
+    #: Whether anybody reads it.
+    is_read: ClassVar[bool] = False
+
+    def takes(self, claims: Sequence[Claim]) -> None:
+        """Note a batch of claims, of which none runs yet."""
+
+    def runs(self, claim: Claim, limit: float) -> None:
+        """Note that a job of the batch runs from now on, for `limit` seconds at most; 0 is no limit."""
+
+    def holds_none(self) -> None:
+        """Note that everything of the batch was settled."""
+
+    def lives(self) -> None:
+        """Note that the lease thread runs."""
+
+    def ends(self, reason: str) -> None:
+        """Note why the worker stopped."""
+
+    def left(self) -> Left:
+        """Return what is held."""
+        return NOTHING_LEFT
+
+
+class _Row(msgspec.Struct, array_like=True):
+    id: str
+    queue: str
+    token: str
+    attempts: int
+    losses: int
+    exceptions: int
+    releases: int
+    pushed_at: datetime
+
+    def claim(self) -> Claim:
+        """Return the claim, without the body of its job."""
+        return Claim(
+            envelope=Envelope(id=self.id, queue=self.queue, body=b""),
+            token=self.token,
+            attempts=self.attempts,
+            losses=self.losses,
+            exceptions=self.exceptions,
+            releases=self.releases,
+            pushed_at=self.pushed_at,
+        )
+
+
+class SharedLedger(Ledger):
+    """
+    A ledger in a file that both processes have in memory.
+
+    What is written is there as soon as it is written, and stays when the process dies. The rows of a
+    batch count once their length is written, so none that is half written is ever read.
+
+    Args:
+        file: The descriptor of one that `make_file` made.
+    """
+
+    is_read: ClassVar[bool] = True
+
+    def __init__(self, file: int) -> None:
+        self._memory = mmap.mmap(file, _SIZE)
+        #: By id: which row of the batch it is.
+        self._rows: dict[str, int] = {}
+
+    # What the worker writes.
+
+    @override
+    def takes(self, claims: Sequence[Claim]) -> None:
+        self.holds_none()
+        rows = msgspec.msgpack.encode([_row(claim) for claim in claims])
+        if _ROWS_AT + len(rows) > _SIZE:
+            return  # names of absurd length: their leases say when they come back
+        self._memory[_WORKED_AT] = 1
+        self._rows = {claim.envelope.id: at for at, claim in enumerate(claims)}
+        self._memory[_ROWS_AT : _ROWS_AT + len(rows)] = rows
+        _HOLDS.pack_into(self._memory, 0, len(rows), -1)
+
+    @override
+    def runs(self, claim: Claim, limit: float) -> None:
+        at = self._rows.get(claim.envelope.id)
+        if at is not None:
+            _DUE.pack_into(self._memory, _DUE_AT, time.monotonic() + limit if limit else 0.0)
+            _HOLDS.pack_into(self._memory, 0, self._length, at)
+
+    @override
+    def holds_none(self) -> None:
+        _HOLDS.pack_into(self._memory, 0, 0, -1)
+        self._rows = {}
+
+    @override
+    def lives(self) -> None:
+        _DUE.pack_into(self._memory, _BEAT_AT, time.monotonic())
+
+    @override
+    def ends(self, reason: str) -> None:
+        _WORD.pack_into(self._memory, _REASON_AT, reason.encode())
+
+    # What others read.
+
+    @property
+    def _length(self) -> int:
+        length: int = _HOLDS.unpack_from(self._memory, 0)[0]
+        return length
+
+    @property
+    def reason(self) -> str:
+        """Why the worker stopped; empty where it did not say."""
+        word: bytes = _WORD.unpack_from(self._memory, _REASON_AT)[0]
+        return word.rstrip(b"\0").decode()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is held."""
+        return not self._length
+
+    def is_overdue(self, *, now: float | None = None) -> bool:
+        """
+        Tell whether a job should have ended, in a process that lets no thread of its own end it.
+
+        Args:
+            now: An instant of the monotonic clock.
+
+        Defaults:
+            now = this one.
+        """
+        at = time.monotonic() if now is None else now
+        due, beat = (_DUE.unpack_from(self._memory, where)[0] for where in (_DUE_AT, _BEAT_AT))
+        runs = _HOLDS.unpack_from(self._memory, 0)[1] >= 0
+        if not runs or not due or at < due + STUCK_AFTER + _PATIENCE:
+            return False
+        # Its lease thread looks when the run is due. What follows the run has a time of its own.
+        return bool(beat < due or at - beat > _BEATS * HEALTH_BEAT)
+
+    @property
+    def has_worked(self) -> bool:
+        """Whether the worker has had a job."""
+        worked: bool = self._memory[_WORKED_AT] == 1
+        return worked
+
+    def begin_anew(self) -> None:
+        """Forget what a worker did, but for what it holds: another one begins."""
+        self.ends("")
+        self._memory[_WORKED_AT] = 0
+        self.lives()
+
+    @override
+    def left(self) -> Left:
+        length, at = _HOLDS.unpack_from(self._memory, 0)
+        if not length:
+            return NOTHING_LEFT
+        rows = msgspec.msgpack.decode(self._memory[_ROWS_AT : _ROWS_AT + length], type=list[_Row])
+        claims = tuple(row.claim() for row in rows)
+        return Left(
+            finished=claims[: max(at, 0)],
+            running=claims[at] if at >= 0 else None,
+            waiting=claims[at + 1 :],
+        )
+
+
+def make_file() -> int:
+    """Make an empty file for a ledger, in memory where the system can; return its descriptor."""
+    if sys.platform == "linux":
+        file = os.memfd_create("eventbus-ledger")
+    else:
+        with tempfile.TemporaryFile() as made:
+            file = os.dup(made.fileno())
+    os.truncate(file, _SIZE)
+    return file
+
+
+def _row(claim: Claim) -> _Row:
+    envelope = claim.envelope
+    return _Row(
+        id=envelope.id,
+        queue=envelope.queue,
+        token=claim.token,
+        attempts=claim.attempts,
+        losses=claim.losses,
+        exceptions=claim.exceptions,
+        releases=claim.releases,
+        pushed_at=claim.pushed_at,
+    )
