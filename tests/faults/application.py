@@ -33,6 +33,8 @@ from .history import Log
 
 log = Log(os.environ["FAULTS_LOG"])
 worker = os.environ.get("FAULTS_WORKER", "")
+if "FAULTS_EACH" in os.environ:  # one of several processes of the same worker
+    worker = f"{worker}/{os.getpid()}/{time.monotonic_ns()}"
 folder = Path(os.environ["FAULTS_LOG"]).parent
 bus = EventBus(connections={"default": os.environ["FAULTS_URL"]})
 

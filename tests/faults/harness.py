@@ -354,6 +354,67 @@ class Fleet:
         return [code for name, code in codes.items() if name in self._arena.has_worked()]
 
 
+class Pool:
+    """One `eventbus-worker --processes`, and the processes that it watches."""
+
+    def __init__(self, arena: Arena, size: int, *options: str, seed: int = 0) -> None:
+        self._arena = arena
+        self.random = random.Random(seed)
+        self.watcher = arena.worker("--processes", str(size), *options, FAULTS_EACH="1")
+
+    def at_work(self) -> list[str]:
+        """Return the names of the processes that are in the middle of a job."""
+        return sorted(
+            name
+            for name in self._arena.running()
+            if name.startswith(f"{self.watcher.name}/") and is_alive(_pid(name))
+        )
+
+    def kill_one_at_work(self) -> None:
+        """Wait until a process is in the middle of a job, and kill one that is."""
+        name = self.random.choice(self._arena.await_fact(self.at_work, said="somebody works"))
+        at = time.monotonic()
+        os.kill(_pid(name), signal.SIGKILL)
+        self._arena.log.add("killed", worker=name, at=at)
+
+    def kill_watcher(self) -> list[int]:
+        """Kill the process that watches; return those that it leaves behind."""
+        left = children(self.watcher.pid)
+        self.watcher.tell(signal.SIGKILL)
+        self.watcher.popen.wait()
+        return left
+
+    def drain(self, deadline: float = DEADLINE) -> None:
+        """Wait until nothing is left to do."""
+        self._arena.await_fact(
+            lambda: self._arena.waiting() == 0, said="the queue is drained", deadline=deadline
+        )
+
+    def stop(self) -> int:
+        """Ask all to stop; return the exit code."""
+        self.watcher.tell(signal.SIGTERM)
+        return self.watcher.await_exit()
+
+
+def _pid(name: str) -> int:
+    return int(name.split("/")[1])
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether there is such a process, one that nobody has buried yet included."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started and not buried."""
+    told = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
+    return [int(one) for one in told.split()]
+
+
 def spread(took: list[float]) -> dict[str, float]:
     """Return how long something took: half of the times less than, nearly always, at most."""
     took = sorted(took)

@@ -1,0 +1,149 @@
+"""Workers of one `--processes` are killed, end themselves, hang and lose their watcher: nobody waits for a lease."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.faults.harness import Pool, is_alive, pause
+
+pytestmark = pytest.mark.timeout(900)
+
+#: No test would ever see its end.
+LEASE = 3_600.0
+
+
+def test_jobs_survive_the_kills_of_their_processes(make_arena, either_store, results, full):
+    """F1: each kill in the middle of a job; it runs again although its lease has an hour to go."""
+    arena = make_arena(store=either_store, lease=LEASE)
+    kills = 65 if full else 4
+    producer = arena.producer("good", 0, "pause 0.02", "--backlog", "50")
+    pool = Pool(arena, 2, seed=1)
+
+    for _ in range(kills):
+        arena.await_fact(lambda: len(pool.at_work()) == 2, said="both work")
+        pool.kill_one_at_work()
+        pause(pool.random.uniform(0.05, 0.2))
+    producer.tell(signal.SIGTERM)
+    assert producer.await_exit() == 0
+    pool.drain()
+    assert pool.stop() == 0
+
+    verdict = arena.judge()
+    results.add("processes: kills, 20 ms jobs", arena, verdict, seed=1)
+    assert verdict.complaints == {}
+    assert verdict.deaths == kills
+    assert verdict.extra <= verdict.at_risk <= verdict.deaths
+    assert len(verdict.recoveries) <= verdict.hits
+
+
+def test_a_job_that_ends_its_process_fails_and_no_other_starts_again(
+    make_arena, either_store, results, full
+):
+    """F9: after its tries with the reason, or where it looks like a kill after three losses."""
+    arena = make_arena(store=either_store, lease=LEASE)
+    times, good = (20, 1_000) if full else (1, 60)
+    ways = {"segfault": "SIGSEGV", "abort": "SIGABRT", "exit": "exit code 0", "kill": "JobLost"}
+    between = [(f"good{way}-", good // len(ways), "pause 0.002") for way in ways]
+    deadly = [(f"{way}-", times, f"end_process {way}") for way in ways]
+    arena.produce_all(job for pair in zip(between, deadly, strict=True) for job in pair)
+    pool = Pool(arena, 2)
+
+    pool.drain(600)
+    assert pool.stop() == 0
+
+    verdict = arena.judge()
+    failed = list(arena.bus.connections.port().each_failed())
+    results.add(
+        "processes: jobs that end their process",
+        arena,
+        verdict,
+        ways=len(ways),
+        of_each=times,
+        good_rate=arena.rate("good"),
+    )
+    assert verdict.complaints == {}
+    assert sorted(verdict.failed) == sorted(f"{way}-{n}" for way in ways for n in range(times))
+    for way, reason in ways.items():
+        own = [job for job in failed if f'"{way}-'.encode() in job.envelope.body]
+        assert len(own) == times
+        assert all(reason in job.error for job in own)
+        spent = (0, 3) if way == "kill" else (1, 0)
+        assert {(job.attempts, job.losses) for job in own} == {spent}
+    # Whoever was done before a death is not run again, and who had not begun begins once.
+    assert (arena.count("end"), verdict.extra) == (good // len(ways) * len(ways), 0)
+
+
+def test_a_job_that_lets_no_thread_run_is_ended_from_outside(make_arena, store, results, full):
+    """F3 F9: exactly the job that outran its timeout is settled, and its process is replaced."""
+    arena = make_arena(store=store, lease=LEASE)
+    times = 5 if full else 1
+    arena.produce_all(
+        [("good", 20, "pause 0.002"), ("stuck", times, "count_up 1000000"), ("more", 20, "pause 0.002")]
+    )
+    pool = Pool(arena, 2, "--timeout", "1")
+
+    pool.drain(300)
+    assert pool.stop() == 0
+
+    verdict = arena.judge()
+    failed = list(arena.bus.connections.port().each_failed())
+    results.add("processes: jobs that let no thread run", arena, verdict)
+    assert verdict.complaints == {}
+    assert sorted(verdict.failed) == [f"stuck{n}" for n in range(times)]
+    assert {(job.attempts, job.losses) for job in failed} == {(1, 0)}
+    assert all("outran its timeout" in job.error for job in failed)
+    # Of the extra ones, each came to no end because it was killed.
+    assert (arena.count("start"), arena.count("end"), verdict.extra) == (40 + times, 40, times)
+
+
+def test_no_process_outlives_its_watcher_and_none_of_its_jobs_is_doubled(
+    make_arena, either_store, results, full
+):
+    """F1 F4: they end as by SIGTERM, and whoever comes next goes on."""
+    arena = make_arena(store=either_store, lease=LEASE)
+    kills = 20 if full else 2
+    producer = arena.producer("good", 0, "pause 0.005", "--backlog", "200")
+
+    for _ in range(kills):
+        pool = Pool(arena, 2, seed=1)
+        arena.await_fact(lambda pool=pool: len(pool.at_work()) == 2, said="both work")
+        left = pool.kill_watcher()
+        assert len(left) == 2
+        arena.await_fact(lambda left=left: not any(map(is_alive, left)), said="they are gone")
+    producer.tell(signal.SIGTERM)
+    assert producer.await_exit() == 0
+    pool = Pool(arena, 2)
+    pool.drain()
+    assert pool.stop() == 0
+
+    verdict = arena.judge()
+    results.add("processes: the watcher killed", arena, verdict, kills=kills)
+    assert (verdict.complaints, verdict.extra, verdict.failed) == ({}, 0, ())
+
+
+def test_a_stop_at_any_moment_loses_nothing_and_doubles_nothing(
+    make_arena, either_store, results, full
+):
+    """F4 T9: of two processes at once."""
+    arena = make_arena(store=either_store, lease=LEASE)
+    stops = 100 if full else 3
+    producer = arena.producer("good", 0, "pause 0.005", "--backlog", "200")
+    pool = Pool(arena, 2, seed=1)
+    chance = pool.random
+
+    for _ in range(stops):
+        arena.await_fact(pool.at_work, said="somebody works")
+        following = Pool(arena, 2)
+        pause(chance.uniform(0, 0.3))
+        assert pool.stop() == 0, pool.watcher.output
+        pool = following
+    producer.tell(signal.SIGTERM)
+    assert producer.await_exit() == 0
+    pool.drain()
+    assert pool.stop() == 0
+
+    verdict = arena.judge()
+    results.add("processes: stop under load", arena, verdict, stops=stops)
+    assert (verdict.complaints, verdict.extra, verdict.failed) == ({}, 0, ())
