@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from eventbus.defaults import CONNECTION
 from eventbus.dispatch.listeners import Listener
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from eventbus.queue.failed import FailedJobs
     from eventbus.queue.raw.handle import RawQueue
     from eventbus.queue.spans import Limits
+    from eventbus.worker.loop import Worker
+    from eventbus.worker.settings import WorkerOptions
 
 __all__ = ["EventBus"]
 
@@ -260,6 +262,34 @@ class EventBus(JobBus):
         from eventbus.queue.raw.handle import RawQueue
 
         return RawQueue(self._connections, (name, *others), connection)
+
+    def worker(
+        self,
+        connection: str | None = None,
+        queues: Sequence[str] | Mapping[str, int] = (),
+        **options: Unpack[WorkerOptions],
+    ) -> Worker:
+        """
+        Return a worker of this bus, to run in this process: in a `with` block beside what you do, or by `run`.
+
+        Args:
+            connection: Where jobs lie. Default: the default connection.
+            queues: As for `Worker`.
+            options: Those of `Worker`.
+
+        Raises:
+            InvalidOption: One of these cannot be.
+            UnknownConnection: Nobody configured `connection`.
+
+        Example:
+            >>> bus = EventBus(connections={"default": "memory://"})
+            >>> with bus.worker() as worker:
+            ...     worker.drain()
+            True
+        """
+        from eventbus.worker.loop import Worker
+
+        return Worker(self, connection, queues, **options)
 
     # Ending.
 

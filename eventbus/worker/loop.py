@@ -8,6 +8,8 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Self
 
 from eventbus.backends.port import Orders, Port
 from eventbus.bus import EventBus
@@ -16,6 +18,7 @@ from eventbus.errors import BackendError, ConfigurationError
 from eventbus.queue.execution import Rules
 from eventbus.queue.lifecycle import WorkerStarting, WorkerStopping
 from eventbus.queue.options import backoff_of, whole_tries
+from eventbus.worker.beside import Beside
 from eventbus.worker.exits import ExitCode, StopReason
 from eventbus.worker.health import Health
 from eventbus.worker.ledger import Ledger
@@ -33,10 +36,11 @@ _log = logging.getLogger("eventbus.worker")
 
 class Worker:
     """
-    Claims jobs and runs them, one after the other, in this thread.
+    Claims jobs and runs them, one after the other, in this thread; in a `with` block, in a thread beside it.
 
     In the main thread it obeys signals, and ends runs that take longer than their timeout; in another
-    thread it has no signals, and cannot end a sync listener.
+    thread it has no signals, and cannot end a sync listener. A block ends after the running job, and raises
+    what ended the worker before.
 
     Args:
         bus: Whose listeners run.
@@ -78,12 +82,17 @@ class Worker:
         >>> bus = EventBus(connections={"default": "memory://"})
         >>> Worker(bus, stop_when_empty=True).run()
         <ExitCode.DONE: 0>
+        >>> with Worker(bus) as worker:
+        ...     worker.drain()
+        True
     """
 
     #: Told what it holds; has what the worker before it held.
     ledger = Ledger()
     #: What that one died of, if its job did it.
     died = ""
+    #: Its thread, within a `with` block.
+    _beside: Beside | None = None
 
     def __init__(
         self,
@@ -148,6 +157,41 @@ class Worker:
     def __repr__(self) -> str:
         return f"<Worker on {', '.join(self.queues) or 'the default queue'} of {self.connection}>"
 
+    def __enter__(self) -> Self:
+        self._load()
+        self._beside = Beside(self.run, self.stop)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        if self._beside is not None:
+            self._beside.end(quiet=error is not None)
+
+    def drain(self, timeout: float | None = None) -> bool:
+        """
+        Wait, within a `with` block, until no job of its queues is due or runs; delayed ones are not waited for.
+
+        Args:
+            timeout: Seconds to wait at most. Default: however long it takes.
+
+        Returns:
+            Whether that is so; False when the time is over or the worker has ended, and jobs are left.
+
+        Raises:
+            BackendError: The store cannot be asked.
+        """
+        port = self.bus.connections.port(self.connection)
+        queues = self.queues or (port.default_queue,)
+
+        def is_done() -> bool:
+            return not any(one.ready or one.leased for one in map(port.size, queues))
+
+        return is_done() if self._beside is None else self._beside.wait(is_done, timeout)
+
     def stop(self) -> None:
         """Stop after the running job, however long it takes; from any thread."""
         self.signals.stop()
@@ -160,10 +204,8 @@ class Worker:
             DiscoveryError: The listeners cannot be loaded.
             ListenError: Two of them have one stored name.
         """
-        bus = self.bus
-        bus.discover()
-        _ = bus.enqueuer.catalogue  # two listeners of one name end a worker here, not at a job
-        port = bus.connections.port(self.connection)
+        self._load()
+        port = self.bus.connections.port(self.connection)
         turns = self.turns if self.queues else Turns((port.default_queue,))
         orders: Orders | None = None
         try:
@@ -173,6 +215,10 @@ class Worker:
                 _log.error("the store cannot be used: %s", error)
                 return ExitCode.BACKEND
         return self._run(port, turns, orders)
+
+    def _load(self) -> None:
+        self.bus.discover()
+        _ = self.bus.enqueuer.catalogue  # two listeners of one name end a worker here, not at a job
 
     def _run(self, port: Port, turns: Turns, orders: Orders | None) -> ExitCode:
         executor = self.bus.executor(self.rules, self.signals)

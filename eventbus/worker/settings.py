@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import TypedDict
 
 from attrs import frozen
 
@@ -13,12 +15,35 @@ from eventbus.defaults import BATCH_LIMIT, LEASE, SLEEP
 from eventbus.errors import InvalidOption
 from eventbus.queue.envelope import seconds
 
-__all__ = ["Claiming", "Settings", "checked", "duration"]
+__all__ = ["Claiming", "Settings", "WorkerOptions", "checked", "duration"]
 
 #: Seconds, or a `timedelta`.
 Duration = float | timedelta
 #: Takes jobs from a connection: queues in order, most jobs, seconds of lease.
 Claiming = Callable[[Port, Sequence[str], int, float], list[Claim]]
+
+
+class WorkerOptions(TypedDict, total=False):
+    """What a `Worker` takes by name; it says what each of them means."""
+
+    once: bool
+    stop_when_empty: bool
+    include_delayed: bool
+    max_jobs: int
+    max_time: Duration
+    memory: int
+    rest: Duration
+    tries: int
+    timeout: Duration
+    backoff: Duration | Sequence[Duration]
+    sleep: Duration
+    lease: Duration
+    grace: Duration
+    batch: int
+    name: str | None
+    health_file: str | os.PathLike[str] | None
+    paused_when: Callable[[], bool] | None
+    claim: Claiming | None
 
 
 def duration(option: str, value: Duration) -> float:

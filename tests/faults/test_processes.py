@@ -80,7 +80,11 @@ def test_a_job_that_lets_no_thread_run_is_ended_from_outside(make_arena, store, 
     arena = make_arena(store=store, lease=LEASE)
     times = 5 if full else 1
     arena.produce_all(
-        [("good", 20, "pause 0.002"), ("stuck", times, "count_up 1000000"), ("more", 20, "pause 0.002")]
+        [
+            ("good", 20, "pause 0.002"),
+            ("stuck", times, "count_up 1000000"),
+            ("more", 20, "pause 0.002"),
+        ]
     )
     pool = Pool(arena, 2, "--timeout", "1")
 
