@@ -91,6 +91,8 @@ _SOME_SECONDS: Final = click.FloatRange(min=0, min_open=True)
               help="Seconds that the running job has once the worker is to stop.")  # fmt: skip
 @click.option("--batch", type=click.IntRange(min=1), default=BATCH_LIMIT,
               help="Most jobs claimed at once, fewer where they are slow; 1 is one by one.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(min=1), default=1,
+              help="Jobs that run at once in a process, each in a thread of its own.")  # fmt: skip
 @click.option("--processes", type=click.IntRange(min=1), default=1,
               help="Worker processes to keep running; more than 1 are watched and replaced by another.")  # fmt: skip
 @click.option("--health-file", type=click.Path(dir_okay=False, path_type=Path),
@@ -143,7 +145,8 @@ def command(
         if reload:
             sys.exit(run_reloading([one for one in sys.argv[1:] if one != "--reload"]))
         if processes > 1 and slot is None:
-            sys.exit(run_processes(sys.argv[1:], count=processes, grace=options["grace"]))
+            threads, grace = options["threads"], options["grace"]
+            sys.exit(run_processes(sys.argv[1:], processes, threads=threads, grace=grace))
         bus = find_bus(named)
         options |= {"queues": queue or (), "name": name, "health_file": health_file}
         code = _worker(bus, slot, options).run()
@@ -162,7 +165,7 @@ def _worker(bus: EventBus, slot: Slot | None, options: dict[str, Any]) -> Worker
     except ConfigurationError as error:
         raise click.UsageError(str(error)) from error
     if slot is not None:
-        worker.ledger, worker.died = slot.ledger(), slot.how
+        worker.ledgers, worker.died = slot.ledgers(worker.threads), slot.how
         worker.signals.paused = slot.paused
     return worker
 

@@ -33,12 +33,19 @@ class Hand:
         port: The connection of the claims.
         try_again: Waits after a store was away; False if there is no time to try again.
         lease: Seconds that a claim, or a renewal, lasts.
+        ran: Told that the running job is settled, or that all that is left is to ack it.
     """
 
     def __init__(
-        self, port: Port, try_again: Callable[[BackendUnavailable], bool], *, lease: float = LEASE
+        self,
+        port: Port,
+        try_again: Callable[[BackendUnavailable], bool],
+        *,
+        lease: float = LEASE,
+        ran: Callable[[], object] = lambda: None,
     ) -> None:
         self._port = port
+        self._ran = ran
         self._lease = lease
         #: By our own clock: what has not begun by then may be somebody else's.
         self._held_until = 0.0
@@ -105,6 +112,7 @@ class Hand:
                 then it is a warning in the log.
         """
         claim = self._finished(execution)
+        self._ran()
         now = time.monotonic()
         with self._lock:
             if not self._done:
@@ -269,6 +277,7 @@ class Hand:
         finally:
             self._drop([claim])
             self._follows = True
+        self._ran()
 
     def _acked(self, claims: list[Claim]) -> list[Claim]:
         lost = self._port.ack_all(claims)

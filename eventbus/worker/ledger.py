@@ -30,16 +30,16 @@ __all__ = ["NOTHING_LEFT", "Ledger", "Left", "SharedLedger", "make_file"]
 #: Bytes of it all: a batch of a thousand claims, and more. Only what is written takes memory.
 _SIZE: Final = 256 * 1024
 
-#: Bytes of the rows; which of them runs, -1 for none.
-_HOLDS: Final = Struct("<Ii")
+#: Bytes of the rows; how many of them have begun; whether the last of those runs.
+_HOLDS: Final = Struct("<IIB")
 #: Instants of the monotonic clock, which all processes of a machine share; 0 is none.
 _DUE: Final = Struct("<d")
 _WORD: Final = Struct("<16s")
 
-_DUE_AT: Final = 8
-_BEAT_AT: Final = 16
-_REASON_AT: Final = 24
-_WORKED_AT: Final = 40
+_DUE_AT: Final = 16
+_BEAT_AT: Final = 24
+_REASON_AT: Final = 32
+_WORKED_AT: Final = 48
 _ROWS_AT: Final = 64
 
 #: How many beats may be missing before the process counts as one that lets no thread run.
@@ -58,6 +58,8 @@ class Left:
     running: Claim | None
     #: Had not begun.
     waiting: tuple[Claim, ...]
+    #: What ran was over its time.
+    is_overdue: bool = False
 
 
 #: Nobody was there before, or it has settled everything.
@@ -75,6 +77,9 @@ class Ledger:
 
     def runs(self, claim: Claim, limit: float) -> None:
         """Note that a job of the batch runs from now on, for `limit` seconds at most; 0 is no limit."""
+
+    def ran(self) -> None:
+        """Note that the job came to its end: it is settled, or its ack is all that is left."""
 
     def holds_none(self) -> None:
         """Note that everything of the batch was settled."""
@@ -122,12 +127,14 @@ class SharedLedger(Ledger):
 
     Args:
         file: The descriptor of one that `make_file` made.
+        number: Of several ledgers in it, which; from 0.
     """
 
     is_read: ClassVar[bool] = True
 
-    def __init__(self, file: int) -> None:
-        self._memory = mmap.mmap(file, _SIZE)
+    def __init__(self, file: int, number: int = 0) -> None:
+        self._memory = mmap.mmap(file, _SIZE, offset=number * _SIZE)
+        self._length = self._begun = 0
         #: By id: which row of the batch it is.
         self._rows: dict[str, int] = {}
 
@@ -142,18 +149,25 @@ class SharedLedger(Ledger):
         self._memory[_WORKED_AT] = 1
         self._rows = {claim.envelope.id: at for at, claim in enumerate(claims)}
         self._memory[_ROWS_AT : _ROWS_AT + len(rows)] = rows
-        _HOLDS.pack_into(self._memory, 0, len(rows), -1)
+        self._length, self._begun = len(rows), 0
+        _HOLDS.pack_into(self._memory, 0, self._length, 0, 0)
 
     @override
     def runs(self, claim: Claim, limit: float) -> None:
         at = self._rows.get(claim.envelope.id)
         if at is not None:
             _DUE.pack_into(self._memory, _DUE_AT, time.monotonic() + limit if limit else 0.0)
-            _HOLDS.pack_into(self._memory, 0, self._length, at)
+            self._begun = at + 1
+            _HOLDS.pack_into(self._memory, 0, self._length, self._begun, 1)
+
+    @override
+    def ran(self) -> None:
+        _HOLDS.pack_into(self._memory, 0, self._length, self._begun, 0)
 
     @override
     def holds_none(self) -> None:
-        _HOLDS.pack_into(self._memory, 0, 0, -1)
+        self._length = self._begun = 0
+        _HOLDS.pack_into(self._memory, 0, 0, 0, 0)
         self._rows = {}
 
     @override
@@ -167,11 +181,6 @@ class SharedLedger(Ledger):
     # What others read.
 
     @property
-    def _length(self) -> int:
-        length: int = _HOLDS.unpack_from(self._memory, 0)[0]
-        return length
-
-    @property
     def reason(self) -> str:
         """Why the worker stopped; empty where it did not say."""
         word: bytes = _WORD.unpack_from(self._memory, _REASON_AT)[0]
@@ -180,7 +189,12 @@ class SharedLedger(Ledger):
     @property
     def is_empty(self) -> bool:
         """Whether nothing is held."""
-        return not self._length
+        return not _HOLDS.unpack_from(self._memory, 0)[0]
+
+    @property
+    def _due(self) -> float:
+        due: float = _DUE.unpack_from(self._memory, _DUE_AT)[0]
+        return due
 
     def is_overdue(self, *, now: float | None = None) -> bool:
         """
@@ -193,8 +207,8 @@ class SharedLedger(Ledger):
             now = this one.
         """
         at = time.monotonic() if now is None else now
-        due, beat = (_DUE.unpack_from(self._memory, where)[0] for where in (_DUE_AT, _BEAT_AT))
-        runs = _HOLDS.unpack_from(self._memory, 0)[1] >= 0
+        due, beat = self._due, _DUE.unpack_from(self._memory, _BEAT_AT)[0]
+        runs = _HOLDS.unpack_from(self._memory, 0)[2]
         if not runs or not due or at < due + STUCK_AFTER + _PATIENCE:
             return False
         # Its lease thread looks when the run is due. What follows the run has a time of its own.
@@ -214,26 +228,27 @@ class SharedLedger(Ledger):
 
     @override
     def left(self) -> Left:
-        length, at = _HOLDS.unpack_from(self._memory, 0)
+        length, begun, runs = _HOLDS.unpack_from(self._memory, 0)
         if not length:
             return NOTHING_LEFT
         rows = msgspec.msgpack.decode(self._memory[_ROWS_AT : _ROWS_AT + length], type=list[_Row])
         claims = tuple(row.claim() for row in rows)
         return Left(
-            finished=claims[: max(at, 0)],
-            running=claims[at] if at >= 0 else None,
-            waiting=claims[at + 1 :],
+            finished=claims[: begun - runs],
+            running=claims[begun - 1] if runs else None,
+            waiting=claims[begun:],
+            is_overdue=bool(runs) and 0.0 < self._due < time.monotonic(),
         )
 
 
-def make_file() -> int:
-    """Make an empty file for a ledger, in memory where the system can; return its descriptor."""
+def make_file(ledgers: int = 1) -> int:
+    """Make an empty file for so many ledgers, in memory where the system can; return its descriptor."""
     if sys.platform == "linux":
         file = os.memfd_create("eventbus-ledger")
     else:
         with tempfile.TemporaryFile() as made:
             file = os.dup(made.fileno())
-    os.truncate(file, _SIZE)
+    os.truncate(file, ledgers * _SIZE)
     return file
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from typing import Final
 
@@ -14,7 +15,7 @@ from eventbus.dispatch.waiting import Waits, drive
 from eventbus.errors import BackendError, WorkerDied
 from eventbus.queue.execute import Executor
 from eventbus.text import short
-from eventbus.worker.ledger import NOTHING_LEFT, Ledger
+from eventbus.worker.ledger import NOTHING_LEFT, Ledger, Left
 
 __all__ = ["settle_left"]
 
@@ -25,46 +26,74 @@ _AT_ONCE: Final = 0.001
 
 
 def settle_left(
-    ledger: Ledger,
+    ledgers: Sequence[Ledger],
     how: str,
     *,
     port: Port,
-    executor: Executor,
+    lease: float,
+    executor: Callable[[], Executor],
     here: Waits,
-) -> None:
+) -> Sequence[Claim]:
     """
     Settle what a worker held when it died, so that nobody waits for its leases.
 
     Args:
-        ledger: Its ledger; empty afterwards.
-        how: What it died of, where the job that ran must have done it: that job has had an attempt. Empty
-            where it may have been anybody: then the job was lost.
+        ledgers: Its ledgers, one of each thread; empty afterwards.
+        how: What it died of, where the job that ran must have done it: it has had an attempt. Empty
+            where it may have been anybody: then what ran was lost.
         port: The connection of its claims.
-        executor: Decides about the job that ran.
+        lease: Seconds for which what is returned is held.
+        executor: Makes who decides about the job that ran.
         here: Waits for what the executor waits for.
+
+    Returns:
+        Of several jobs that ran, those that may have done it. Who runs each of them alone will know.
     """
-    left = ledger.left()
-    if left == NOTHING_LEFT:
-        return
+    left = [one for one in (ledger.left() for ledger in ledgers) if one != NOTHING_LEFT]
     # First: should one of these jobs end this process too, the next one is not to try it again.
-    ledger.holds_none()
+    for ledger in ledgers:
+        ledger.holds_none()
+    running = [one for one in left if one.running is not None]
     try:
-        port.ack_all(left.finished)
-        port.give_back(left.waiting)
-        if left.running is not None:
-            copy_context().run(_settle, left.running, how, port, executor, here)
+        for one in left:
+            port.ack_all(one.finished)
+            port.give_back(one.waiting)
+        if len(running) > 1:
+            return _suspects(running, port, lease)
+        for one in running:
+            assert one.running is not None  # those are the running ones
+            copy_context().run(_settle, one.running, how, port, executor, here)
     except BackendError as error:
         _log.warning("what a worker left behind comes back when its leases end: %s", error)
+    return ()
 
 
-def _settle(claim: Claim, how: str, port: Port, executor: Executor, here: Waits) -> None:
+def _suspects(running: Sequence[Left], port: Port, lease: float) -> Sequence[Claim]:
+    """Give back what cannot have done it, and hold the others."""
+    overdue = [one for one in running if one.is_overdue]
+    claims = [one.running for one in overdue or running if one.running is not None]
+    port.give_back([one.running for one in running if one.running and one.running not in claims])
+    lost = port.extend(claims, lease=lease)
+    held = {claim.envelope.id: claim for claim in claims if claim not in lost}
+    queues = sorted({claim.envelope.queue for claim in claims})
+    found = port.find(list(held), queues=queues) if held else []
+    _log.warning(
+        "a worker died with %d jobs, and any may have done it: each runs alone", len(found)
+    )
+    return [evolve(held[one.envelope.id], envelope=one.envelope) for one in found]
+
+
+def _settle(
+    claim: Claim, how: str, port: Port, executor: Callable[[], Executor], here: Waits
+) -> None:
     envelope = claim.envelope
     said = "another worker runs it"
     if how:
         for stored in port.find([envelope.id], queues=[envelope.queue]):
-            execution = executor.begin(evolve(claim, envelope=stored.envelope), port)
-            executor.ended(execution, WorkerDied(listener=execution.attempt.name, how=how))
-            drive(executor.run(execution), here)
+            deciding = executor()
+            execution = deciding.begin(evolve(claim, envelope=stored.envelope), port)
+            deciding.ended(execution, WorkerDied(listener=execution.attempt.name, how=how))
+            drive(deciding.run(execution), here)
             said = str(execution.outcome)
             execution.forget_error()
     elif port.extend([claim], lease=_AT_ONCE):

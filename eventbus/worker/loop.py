@@ -8,9 +8,11 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Self
 
+from eventbus.backends.base import Claim
 from eventbus.backends.port import Orders, Port
 from eventbus.bus import EventBus
 from eventbus.defaults import BATCH_LIMIT, GRACE, LEASE, SLEEP, TIMEOUT, TRIES
@@ -20,12 +22,16 @@ from eventbus.queue.lifecycle import WorkerStarting, WorkerStopping
 from eventbus.queue.options import backoff_of, whole_tries
 from eventbus.worker.beside import Beside
 from eventbus.worker.exits import ExitCode, StopReason
+from eventbus.worker.hand import Hand
 from eventbus.worker.health import Health
 from eventbus.worker.ledger import Ledger
 from eventbus.worker.left import settle_left
-from eventbus.worker.settings import Claiming, checked, duration
+from eventbus.worker.settings import Claiming, checked, duration, whole
 from eventbus.worker.shift import Shift
 from eventbus.worker.signals import Signals
+from eventbus.worker.stops import Tally
+from eventbus.worker.telling import tell
+from eventbus.worker.threads import Crew, ProcessSignals
 from eventbus.worker.turns import Turns
 from eventbus.worker.vital import State
 
@@ -61,6 +67,8 @@ class Worker:
         lease: Seconds after which another worker takes over what this one left behind.
         grace: Seconds that the running job has once the worker is told to stop.
         batch: Most jobs claimed at once, fewer where jobs are slow; 1 claims and acks one by one.
+        threads: How many jobs run at once, each in a thread of its own. A sync listener is not
+            interrupted there: around one that is over its time the process ends, once it is a worker's own.
         name: What logs, events and the health file call it.
         health_file: A file that it keeps current, for `eventbus health`.
         paused_when: Asked before each claim; nothing is claimed while it answers True.
@@ -87,12 +95,15 @@ class Worker:
         True
     """
 
-    #: Told what it holds; has what the worker before it held.
-    ledger = Ledger()
+    #: Told what it holds, one by each thread; have what the worker before it held.
+    ledgers: Sequence[Ledger] = (Ledger(),)
     #: What that one died of, if its job did it.
     died = ""
+    #: How many jobs it ran.
+    processed = 0
     #: Its thread, within a `with` block.
     _beside: Beside | None = None
+    _health: Health | None = None
 
     def __init__(
         self,
@@ -114,6 +125,7 @@ class Worker:
         lease: float | timedelta = LEASE,
         grace: float | timedelta = GRACE,
         batch: int = BATCH_LIMIT,
+        threads: int = 1,
         name: str | None = None,
         health_file: str | os.PathLike[str] | None = None,
         paused_when: Callable[[], bool] | None = None,
@@ -141,13 +153,12 @@ class Worker:
             paused_when=paused_when,
             claim=claim,
         )
-        self.signals = Signals(grace=duration("grace", grace))
+        self.threads = 1 if once else whole("threads", threads, least=1)
+        kind = Signals if self.threads == 1 else ProcessSignals
+        self.signals = kind(grace=duration("grace", grace))
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
-        self._health: Health | None = None
         if health_file is not None:
             self._health = Health(health_file, name=self.name, connection=self.connection)
-        #: How many jobs it ran.
-        self.processed = 0
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -221,50 +232,76 @@ class Worker:
         _ = self.bus.enqueuer.catalogue  # two listeners of one name end a worker here, not at a job
 
     def _run(self, port: Port, turns: Turns, orders: Orders | None) -> ExitCode:
-        executor = self.bus.executor(self.rules, self.signals)
-        self.signals.on_stop = executor.interrupt
-        queues = turns.queues
+        queues, said = turns.queues, {"name": self.name, "connection": port.name}
         with ExitStack() as ending:
             ending.enter_context(self.signals)
             if self._health is not None:
                 ending.callback(self._health.close)
                 self._health.beat(State.STARTING, queues=queues)
-            shift = Shift(
-                self.settings,
-                port=port,
-                turns=turns,
-                orders=orders,
-                executor=executor,
-                bus=self.bus,
-                signals=self.signals,
-                ledger=self.ledger,
-                health=self._health,
-                limit=self.rules.timeout,
-            )
-            ending.enter_context(shift)
+            make = partial(self._shift, port, turns, orders, Tally(self.settings.max_jobs))
+            crew = ending.enter_context(Crew(self.signals, make, threads=self.threads))
             _log.info("worker begins: %s of %s", ", ".join(queues), port.backend.name)
-            shift.tell(WorkerStarting(name=self.name, connection=port.name, queues=queues))
+            self._tell(WorkerStarting(queues=queues, **said))
             started_at = datetime.now(UTC)
             reason = StopReason.ERROR
             try:
-                settle_left(self.ledger, self.died, port=port, executor=executor, here=self.bus)
-                reason = shift.work()
+                reason = crew.work(self._settle_left(port))
             finally:
-                self.ledger.ends(reason)
-                self.processed += shift.processed
-                _log.info("worker ends: %s, after %d jobs", reason, shift.processed)
-                shift.tell(
+                self.ledgers[0].ends(reason)
+                self.processed += crew.processed
+                _log.info("worker ends: %s, after %d jobs", reason, crew.processed)
+                self._tell(
                     WorkerStopping(
-                        name=self.name,
-                        connection=port.name,
                         queues=queues,
                         reason=reason,
-                        processed=shift.processed,
+                        processed=crew.processed,
                         started_at=started_at,
+                        **said,
                     )
                 )
-        if self.signals.interrupted:
+        if crew.interrupted:
             return ExitCode.INTERRUPTED
         if reason is StopReason.MEMORY:
             return ExitCode.MEMORY
-        return ExitCode.JOB_RAISED if self.settings.once and shift.raised else ExitCode.DONE
+        return ExitCode.JOB_RAISED if self.settings.once and crew.raised else ExitCode.DONE
+
+    def _shift(
+        self,
+        port: Port,
+        turns: Turns,
+        orders: Orders | None,
+        tally: Tally,
+        number: int,
+        signals: Signals,
+        others: Callable[[], Sequence[Hand]],
+    ) -> Shift:
+        executor = self.bus.executor(self.rules, signals)
+        signals.on_stop = executor.interrupt
+        return Shift(
+            self.settings,
+            port=port,
+            turns=turns,
+            orders=orders,
+            executor=executor,
+            bus=self.bus,
+            signals=signals,
+            tally=tally,
+            ledger=self.ledgers[number] if number < len(self.ledgers) else Ledger(),
+            health=None if number else self._health,
+            limit=self.rules.timeout,
+            others=others,
+        )
+
+    def _settle_left(self, port: Port) -> Sequence[Claim]:
+        """Settle what a worker before this one left behind; return what is to run alone."""
+        return settle_left(
+            self.ledgers,
+            self.died,
+            port=port,
+            lease=self.settings.lease,
+            executor=partial(self.bus.executor, self.rules, self.signals),
+            here=self.bus,
+        )
+
+    def _tell(self, event: object) -> None:
+        tell(event, bus=self.bus, limits=self.signals, limit=self.rules.timeout)

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import Final, Self
 
-from attrs import define, field
+from attrs import define
 
 from eventbus.defaults import RESTART_BACKOFF_LIMIT, SUPERVISOR_PATIENCE
 from eventbus.worker.exits import ExitCode, StopReason
@@ -55,7 +55,7 @@ _LOOK: Final = 1.0
 _BEGUN: Final = 5.0
 
 
-def run_processes(arguments: Sequence[str], *, count: int, grace: float) -> int:
+def run_processes(arguments: Sequence[str], count: int, *, threads: int, grace: float) -> int:
     """
     Keep `count` worker processes running until they are told to stop; return the worst exit code.
 
@@ -66,9 +66,10 @@ def run_processes(arguments: Sequence[str], *, count: int, grace: float) -> int:
     Args:
         arguments: Those of `eventbus-worker`.
         count: How many, >= 1.
+        threads: How many each of them has, >= 1.
         grace: Seconds that running jobs have once it is to stop.
     """
-    with _Processes(arguments, count, grace) as processes:
+    with _Processes(arguments, count, threads, grace) as processes:
         return processes.run()
 
 
@@ -78,7 +79,7 @@ class _Place:
 
     number: int
     file: int
-    ledger: SharedLedger
+    ledgers: Sequence[SharedLedger]
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     #: When the next process is due to start.
@@ -90,17 +91,32 @@ class _Place:
     #: Its job is over its time, and lets no thread run: it was killed.
     is_overdue: bool = False
     #: No process is to fill it any more.
-    is_over: bool = field(default=False)
+    is_over: bool = False
+
+    @property
+    def reason(self) -> str:
+        """Why its worker stopped; empty where it did not say."""
+        return self.ledgers[0].reason
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether its worker held nothing."""
+        return all(ledger.is_empty for ledger in self.ledgers)
+
+    @property
+    def has_worked(self) -> bool:
+        """Whether its worker has had a job."""
+        return any(ledger.has_worked for ledger in self.ledgers)
 
 
 class _Processes:
     """The places, the signals, and when to stop."""
 
-    def __init__(self, arguments: Sequence[str], count: int, grace: float) -> None:
+    def __init__(self, arguments: Sequence[str], count: int, threads: int, grace: float) -> None:
         self._command = [sys.executable, "-m", "eventbus.worker", *arguments]
         self._grace = grace
         self._places: list[_Place] = []
-        self._count = count
+        self._count, self._threads = count, threads
         #: Signals that came and were not passed on yet.
         self._signals: deque[int] = deque()
         #: How many of them were to stop.
@@ -120,9 +136,10 @@ class _Processes:
             # Nobody writes into it. Its other end is ours alone, and so ends with us.
             self._life, _ = self._pipe(ending)
             for number in range(1, self._count + 1):
-                file = make_file()
+                file = make_file(self._threads)
                 ending.callback(os.close, file)
-                self._places.append(_Place(number=number, file=file, ledger=SharedLedger(file)))
+                ledgers = [SharedLedger(file, one) for one in range(self._threads)]
+                self._places.append(_Place(number=number, file=file, ledgers=ledgers))
             ending.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(wake))
             for number in (*_STOPS, *_ORDERS, signal.SIGCHLD):
                 ending.callback(signal.signal, number, signal.signal(number, self._heard))
@@ -202,11 +219,11 @@ class _Processes:
                     self._ended(place, code)
 
     def _ended(self, place: _Place, code: int) -> None:
-        reason = place.ledger.reason
+        reason = place.reason
         if self._stops:
             # One that had not begun yet knows no better end.
             self._code = max(self._code, 0 if code == -signal.SIGTERM else _as_shells(code))
-        elif code in _HOPELESS and place.ledger.is_empty:  # else a job exited with it
+        elif code in _HOPELESS and place.is_empty:  # else a job exited with it
             self._code = code
             self._signals.append(signal.SIGTERM)
             place.is_over = True
@@ -222,13 +239,14 @@ class _Processes:
         how = _described(code)
         _log.warning("process %d died (%s): another starts", place.number, how)
         if code in _SETTLED:
-            place.ledger.holds_none()
+            for ledger in place.ledgers:
+                ledger.holds_none()
         if place.is_overdue:
             place.how = "its job let no thread run, and outran its timeout"
-        elif place.ledger.has_worked:
+        elif place.has_worked:
             place.how = how if code >= 0 or -code in _CRASHES else ""
         now = time.monotonic()
-        if place.ledger.has_worked or now - place.started_at > _BEGUN:
+        if place.has_worked or now - place.started_at > _BEGUN:
             place.deaths = 0
             return
         pause = min(_FIRST_BACKOFF * 2 ** min(place.deaths, 10), RESTART_BACKOFF_LIMIT)
@@ -245,7 +263,7 @@ class _Processes:
                     self._start(place)
             elif now >= self._kill_at:
                 self._send(place, signal.SIGKILL)
-            elif place.ledger.is_overdue() and not place.is_overdue:
+            elif not place.is_overdue and any(one.is_overdue() for one in place.ledgers):
                 place.is_overdue = True
                 self._send(place, signal.SIGKILL)
 
@@ -257,7 +275,8 @@ class _Processes:
             paused=self._paused,
             how=place.how,
         )
-        place.ledger.begin_anew()
+        for ledger in place.ledgers:
+            ledger.begin_anew()
         place.started_at, place.is_overdue = time.monotonic(), False
         try:
             place.process = subprocess.Popen(  # noqa: S603 -- what we were started as

@@ -15,7 +15,7 @@ from eventbus.defaults import BATCH_LIMIT, LEASE, SLEEP
 from eventbus.errors import InvalidOption
 from eventbus.queue.envelope import seconds
 
-__all__ = ["Claiming", "Settings", "WorkerOptions", "checked", "duration"]
+__all__ = ["Claiming", "Settings", "WorkerOptions", "checked", "duration", "whole"]
 
 #: Seconds, or a `timedelta`.
 Duration = float | timedelta
@@ -40,6 +40,7 @@ class WorkerOptions(TypedDict, total=False):
     lease: Duration
     grace: Duration
     batch: int
+    threads: int
     name: str | None
     health_file: str | os.PathLike[str] | None
     paused_when: Callable[[], bool] | None
@@ -60,7 +61,8 @@ def _some(option: str, value: Duration) -> float:
     return found
 
 
-def _whole(option: str, value: int, *, least: int) -> int:
+def whole(option: str, value: int, *, least: int) -> int:
+    """Return a whole number of at least `least`; `InvalidOption` if `value` is none."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= least:
         return value
     raise InvalidOption(
@@ -114,13 +116,13 @@ def checked(
         once=once,
         stop_when_empty=stop_when_empty,
         include_delayed=include_delayed,
-        max_jobs=_whole("max_jobs", max_jobs, least=0),
+        max_jobs=whole("max_jobs", max_jobs, least=0),
         max_time=duration("max_time", max_time),
-        memory=_whole("memory", memory, least=0),
+        memory=whole("memory", memory, least=0),
         sleep=_some("sleep", sleep),
         rest=duration("rest", rest),
         lease=_some("lease", lease),
-        batch=_whole("batch", batch, least=1),
+        batch=whole("batch", batch, least=1),
         paused_when=paused_when,
         claim=_claimed if claim is None else claim,
     )

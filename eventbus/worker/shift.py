@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
 from types import TracebackType
@@ -19,7 +19,6 @@ from eventbus.errors import BackendError, BackendUnavailable
 from eventbus.queue.execute import Executor
 from eventbus.queue.execution import Execution
 from eventbus.queue.lifecycle import WorkerIdle, WorkerLooping
-from eventbus.queue.spans import OVERRUNS, Span, limited
 from eventbus.text import described, short
 from eventbus.worker.exits import StopReason
 from eventbus.worker.hand import Hand
@@ -29,8 +28,9 @@ from eventbus.worker.ledger import Ledger
 from eventbus.worker.pace import Pace
 from eventbus.worker.settings import Settings
 from eventbus.worker.signals import Signals
-from eventbus.worker.stops import Stops
+from eventbus.worker.stops import Stops, Tally
 from eventbus.worker.stuck import end_around
+from eventbus.worker.telling import tell
 from eventbus.worker.turns import Turns
 from eventbus.worker.vital import State
 
@@ -51,10 +51,21 @@ class Shift:
         executor: Runs jobs.
         bus: Is told what happens.
         signals: Stops, pauses and timeouts.
+        tally: Counts the jobs of all shifts of the worker.
         ledger: Is told what it holds.
         health: The health file, if there is to be one.
         limit: Seconds that each listener of what happens to the worker may take; 0 is no limit.
+        others: What else the process holds, should it have to be ended.
     """
+
+    #: How many jobs ran, and how many of them raised; whether the last did.
+    processed = failed = 0
+    raised = False
+    _bell: Bell | None = None
+    _look_at = 0.0
+    #: What was last wrong with the store, and how often in a row it was away.
+    _trouble = ""
+    _away = 0
 
     def __init__(
         self,
@@ -66,9 +77,11 @@ class Shift:
         executor: Executor,
         bus: EventBus,
         signals: Signals,
+        tally: Tally,
         ledger: Ledger,
         health: Health | None,
         limit: float,
+        others: Callable[[], Sequence[Hand]] = lambda: (),
     ) -> None:
         self._settings = settings
         self._port = port
@@ -76,16 +89,19 @@ class Shift:
         self._executor = executor
         self._bus = bus
         self._signals = signals
+        self._tally = tally
         self._ledger = ledger
         self._health = health
         self._limit = limit
-        self._hand = Hand(port, self._try_again, lease=settings.lease)
+        self.hand = Hand(port, self._try_again, lease=settings.lease, ran=ledger.ran)
         self._leases = Leases(
             port,
-            self._hand,
+            self.hand,
             lease=settings.lease,
             watch=signals,
-            end=partial(end_around, self._hand, port=port, executor=executor, signals=signals),
+            end=partial(
+                end_around, self.hand, port=port, executor=executor, signals=signals, others=others
+            ),
             beat=None if health is None and not ledger.is_read else self._lives,
         )
         self._pace = Pace(settings.batch)
@@ -94,31 +110,32 @@ class Shift:
         self._orders = orders or Orders()
         #: Whether the store was ever there.
         self._found = orders is not None
-        self._look_at = 0.0
-        #: What was last wrong with the store.
-        self._trouble = ""
-        self._bell: Bell | None = None
-        #: How often in a row the store was away.
-        self._away = 0
-        #: How many jobs ran, and how many of them raised.
-        self.processed = self.failed = 0
-        #: Whether the last job raised.
-        self.raised = False
 
     def _lives(self) -> None:
         self._ledger.lives()
         if self._health is not None:
             self._health.alive()
 
-    def work(self) -> StopReason:
+    def work(
+        self, first: Sequence[Claim] = (), *, ready: Callable[[], object] = lambda: None
+    ) -> StopReason:
         """
         Work until there is a reason to stop; return it.
+
+        Args:
+            first: What is held already, and runs before anything is claimed.
+            ready: Called once that has run.
 
         Raises:
             BackendError: The store cannot be used, and trying again would not help.
         """
-        if reason := self._await_store():
-            return reason
+        try:
+            if reason := self._await_store():
+                return reason
+            if first:
+                self._work(first, time.monotonic())
+        finally:
+            ready()
         self._bell = self._port.bell(self._turns.queues)
         try:
             return self._loop()
@@ -161,7 +178,7 @@ class Shift:
 
     def _ends(self, *, looked: bool = False, nothing: bool = False) -> StopReason | None:
         return self._stops.after(
-            self.processed, looked=looked, nothing=nothing, is_empty=self._is_empty
+            self._tally.taken, looked=looked, nothing=nothing, is_empty=self._is_empty
         )
 
     def _is_empty(self) -> bool:
@@ -185,14 +202,14 @@ class Shift:
         if self._look_at_orders():
             return None  # what they say comes first
         queues = self._turns.next(self._is_paused)
-        if not queues or not self.tell(WorkerLooping(connection=self._port.name, queues=queues)):
+        if not queues or not self._tell(WorkerLooping(connection=self._port.name, queues=queues)):
             # Nobody knows until when: to whoever waits for its end, there is no job for it.
             if reason := self._ends(looked=True, nothing=True):
                 return reason
             self._rest(State.PAUSED, settings.sleep)
             return None
         asked_at = time.monotonic()
-        claims = settings.claim(self._port, queues, self._room(), settings.lease)
+        claims = self._claim(queues)
         self._away = 0
         if claims:
             self._work(claims, asked_at)
@@ -206,39 +223,43 @@ class Shift:
             return reason
         # What others hold counts: nobody rings when a worker dies and its lease ends.
         due = self._port.next_due(queues, leased=True)
-        self.tell(WorkerIdle(connection=self._port.name, queues=queues))
+        self._tell(WorkerIdle(connection=self._port.name, queues=queues))
         self._rest(
             State.IDLE, settings.sleep if due is None else min(max(due, 0.001), settings.sleep)
         )
         return None
 
-    def _room(self) -> int:
-        """Return how many jobs to claim."""
+    def _claim(self, queues: Sequence[str]) -> list[Claim]:
         settings = self._settings
-        if settings.once or settings.rest:
-            return 1
-        left = settings.max_jobs - self.processed if settings.max_jobs else self._pace.size
-        return min(self._pace.size, left)
+        room = self._tally.take(1 if settings.once or settings.rest else self._pace.size)
+        claims: list[Claim] = []
+        try:
+            if room:  # else another thread took the last one
+                claims = settings.claim(self._port, queues, room, settings.lease)
+        finally:
+            self._tally.give_back(room - len(claims))
+        return claims
 
     def _work(self, claims: Sequence[Claim], claimed_at: float) -> None:
         began, before = time.monotonic(), self.processed
-        self._hand.take_up(claims, claimed_at=claimed_at)
+        self.hand.take_up(claims, claimed_at=claimed_at)
         self._ledger.takes(claims)
         if len(claims) > 1:
             self._leases.wake()
         try:
-            while (claim := self._hand.begin()) is not None:
+            while (claim := self.hand.begin()) is not None:
                 self._run(claim)
                 if self._stops.at_once():
                     break
         finally:
             # Grouped acks, and members that have not begun, never outlive their batch.
             try:
-                self._hand.give_back()
-                self._hand.flush()
+                self.hand.give_back()
+                self.hand.flush()
             finally:
-                self._hand.let_go()
+                self.hand.let_go()
                 self._ledger.holds_none()
+                self._tally.give_back(len(claims) - (self.processed - before))
         self._pace.worked(jobs=self.processed - before, seconds=time.monotonic() - began)
 
     def _run(self, claim: Claim) -> None:
@@ -248,7 +269,7 @@ class Shift:
     def _run_here(self, claim: Claim) -> None:
         began = time.perf_counter()
         execution: Execution = self._executor.begin(claim, self._port)
-        self._hand.runs(execution)
+        self.hand.runs(execution)
         self._ledger.runs(claim, execution.limit)
         if _log.isEnabledFor(logging.DEBUG):
             self._report(logging.DEBUG, execution, outcome="running")
@@ -256,7 +277,7 @@ class Shift:
             job = (claim.envelope.id, execution.shown)
             self._beat(State.WORKING, job=job)
         self.raised = True  # until it is settled: it ran, and will run again if it never is
-        if (left := self._executor.run_at_once(execution, self._hand)) is not None:
+        if (left := self._executor.run_at_once(execution, self.hand)) is not None:
             drive(left, self._bus)
         self.processed += 1
         self.raised = execution.error is not None
@@ -294,22 +315,8 @@ class Shift:
             },
         )
 
-    def tell(self, event: object) -> bool:
-        """
-        Dispatch an event about the worker; False where a listener stopped it.
-
-        Whatever its listeners do, and however long, the worker goes on.
-        """
-        kind = type(event)
-        if not self._bus.hears(kind):
-            return True
-        span = Span(f"a listener of {kind.__name__}", self._limit, follows=True)
-        try:
-            told = limited(self._signals, span, self._bus.announce(event))
-            return bool(drive(told, self._bus))
-        except OVERRUNS as overrun:
-            _log.warning("the worker goes on: %s", overrun)
-            return True
+    def _tell(self, event: object) -> bool:
+        return tell(event, bus=self._bus, limits=self._signals, limit=self._limit)
 
     # Waiting.
 

@@ -162,19 +162,26 @@ class Signals(Watch):
         return False
 
     def _on_stop(self, number: int, _frame: FrameType | None) -> None:
-        if not self._is_ours(number):
-            return
+        if self._is_ours(number):
+            self.hear_stop(number)
+
+    def hear_stop(self, number: int) -> None:
+        """Take note of a signal to stop."""
         self.received += 1
         self.first = self.first or number
         self._wake()
         self._stop_at = min(self._stop_at, time.monotonic() + self._left())
         if self._span is not None:
-            self._arm()
+            if self._wires is not None:
+                self._arm()
             self.on_stop(number)
 
     def _on_order(self, number: int, _frame: FrameType | None) -> None:
-        if not self._is_ours(number):
-            return
+        if self._is_ours(number):
+            self.hear_order(number)
+
+    def hear_order(self, number: int) -> None:
+        """Take note of a signal that orders a restart, a pause, or its end."""
         if number == signal.SIGHUP:
             self.restart = True
         else:
@@ -341,8 +348,9 @@ class Signals(Watch):
 
         self._begin(span, interrupt)
         try:
-            if self._wires is None and span.limit:
-                await self._alarm(task, span)
+            if self._wires is None and span.limit and not await _done_by(task, self._timeout_at):
+                self._fired = ListenerTimeout(listener=span.name, seconds=span.limit)
+                await _end(task)
             await asyncio.wait({task})
         finally:
             self._end()
@@ -355,17 +363,25 @@ class Signals(Watch):
             raise leaving
         return answer
 
-    async def _alarm(self, task: asyncio.Future[Any], span: Span) -> None:
-        """Do without signals what the alarm does: end `task` when the time of its span is over."""
-        import asyncio
 
-        left = max(0.0, self._timeout_at - time.monotonic())
-        done, _ = await asyncio.wait({task}, timeout=left)
-        if not done:
-            self._fired = ListenerTimeout(listener=span.name, seconds=span.limit)
-        while not task.done():
-            task.cancel()
-            await asyncio.wait({task}, timeout=_AGAIN)
+# Without signals, what the alarm does.
+
+
+async def _done_by(task: asyncio.Future[Any], instant: float) -> bool:
+    """Wait for `task` until an instant of the monotonic clock; tell whether it is done."""
+    import asyncio
+
+    await asyncio.wait({task}, timeout=max(0.0, instant - time.monotonic()))
+    return task.done()
+
+
+async def _end(task: asyncio.Future[Any]) -> None:
+    """Cancel `task` until it ends."""
+    import asyncio
+
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_AGAIN)
 
 
 async def _ended(work: Awaitable[Any]) -> tuple[Any, BaseException | None]:

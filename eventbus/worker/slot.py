@@ -25,7 +25,7 @@ class Slot:
     number: int
     #: A pipe that ends when the process that watches is gone.
     life: int
-    #: The file of the ledger.
+    #: The file of the ledgers.
     file: int
     #: Whether it is to begin with a pause, as SIGUSR2 asked for.
     paused: bool = False
@@ -49,9 +49,9 @@ class Slot:
         said = (self.number, self.life, self.file, int(self.paused), self.how)
         return {_VARIABLE: ",".join(map(str, said))}
 
-    def ledger(self) -> SharedLedger:
-        """Open the ledger."""
-        return SharedLedger(self.file)
+    def ledgers(self, number: int) -> list[SharedLedger]:
+        """Open so many ledgers, one for each thread."""
+        return [SharedLedger(self.file, one) for one in range(number)]
 
     def follow(self) -> None:
         """End this process, as SIGTERM does, when the one that watches it is gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -10,10 +11,37 @@ from eventbus.worker.health import memory_in_use
 from eventbus.worker.settings import Settings
 from eventbus.worker.signals import Signals
 
-__all__ = ["Stops"]
+__all__ = ["Stops", "Tally"]
 
 #: Seconds between two looks at the memory: reading it costs as much as a small job.
 _MEMORY_INTERVAL = 0.05
+
+
+class Tally:
+    """
+    How many jobs the threads of a worker have taken, all together.
+
+    Args:
+        limit: Most that they may run; 0 is no limit.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        #: Those that ran, and those that are held.
+        self.taken = 0
+
+    def take(self, wanted: int) -> int:
+        """Return how many of so many may be claimed; 0 where all were taken."""
+        with self._lock:
+            number = min(wanted, self._limit - self.taken) if self._limit else wanted
+            self.taken += number
+        return number
+
+    def give_back(self, number: int) -> None:
+        """Have that many not claimed, or not run, after all."""
+        with self._lock:
+            self.taken -= number
 
 
 class Stops:

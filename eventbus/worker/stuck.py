@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -26,7 +26,14 @@ _log = logging.getLogger("eventbus.worker")
 _SETTLE: Final = 5.0
 
 
-def end_around(hand: Hand, *, port: Port, executor: Executor, signals: Signals) -> None:
+def end_around(
+    hand: Hand,
+    *,
+    port: Port,
+    executor: Executor,
+    signals: Signals,
+    others: Callable[[], Sequence[Hand]] = lambda: (),
+) -> None:
     """
     Settle everything, and end the process around what cannot be interrupted. Never returns.
 
@@ -35,8 +42,10 @@ def end_around(hand: Hand, *, port: Port, executor: Executor, signals: Signals) 
         port: The connection of its claims.
         executor: Decides about the run that does not end.
         signals: Says what does not end, and why it has to.
+        others: Stops the other threads, and returns what they hold: it goes back, what they run was interrupted.
     """
     stop = signals.has_to_stop
+    elsewhere = [one for one in others() if one is not hand]
     claim, execution = hand.seize()
     step = signals.step or "the worker's own work"
     try:
@@ -55,6 +64,8 @@ def end_around(hand: Hand, *, port: Port, executor: Executor, signals: Signals) 
         # A store that hangs itself does not keep a worker that was told to stop.
         settle = partial(_settle, hand, port, executor, claim, execution, stop=stop)
         _within(_SETTLE if stop else None, settle)
+        for one in elsewhere:
+            _within(_SETTLE, partial(_settle, one, port, executor, one.seize()[0], None, stop=True))
     finally:
         os._exit(ExitCode.INTERRUPTED if stop else ExitCode.STUCK)
 

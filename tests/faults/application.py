@@ -16,6 +16,7 @@ import select
 import signal
 import sqlite3
 import sys
+import threading
 import time
 from asyncio import CancelledError
 from itertools import repeat
@@ -33,8 +34,21 @@ from .history import Log
 
 log = Log(os.environ["FAULTS_LOG"])
 worker = os.environ.get("FAULTS_WORKER", "")
-if "FAULTS_EACH" in os.environ:  # one of several processes of the same worker
+#: What the threads of this process are called, where each counts as a worker of its own.
+names: set[str] = set()
+if "FAULTS_EACH" in os.environ:
     worker = f"{worker}/{os.getpid()}/{time.monotonic_ns()}"
+
+
+def me() -> str:
+    """Return what the worker is called that runs here: a process, or a thread of one of several."""
+    if "/" not in worker:
+        return worker
+    name = f"{worker}/{threading.get_native_id()}"
+    names.add(name)
+    return name
+
+
 folder = Path(os.environ["FAULTS_LOG"]).parent
 bus = EventBus(connections={"default": os.environ["FAULTS_URL"]})
 
@@ -73,7 +87,7 @@ class Perform(ShouldQueue):
 
 def carry_out(work: Work, attempt: Attempt) -> None:
     """Do as `work` says, and write down that it began and how it ended."""
-    who = {"job": work.key, "id": attempt.id, "worker": worker}
+    who = {"job": work.key, "id": attempt.id, "worker": me()}
     log.add(
         "start",
         attempt=attempt.number,
@@ -100,6 +114,8 @@ class Run:
 
     def doomed(self) -> None:
         """Write down that this process is about to end."""
+        for name in names - {self.who["worker"]}:
+            log.add("died", worker=name)
         log.add("doomed", note=self.work.does, **self.who)
 
 
@@ -108,7 +124,7 @@ bus.listen(Perform)
 
 @bus.listen
 def note_failure(event: JobFailed) -> None:
-    log.add("failed", id=event.id, worker=worker, note=type(event.error).__name__)
+    log.add("failed", id=event.id, worker=me(), note=type(event.error).__name__)
 
 
 # What a worker says to its store, and when: for the judge, and for the figures.
@@ -116,7 +132,7 @@ def note_failure(event: JobFailed) -> None:
 
 def witness_acks(sound=Port.ack_all):
     def ack_all(self, claims):
-        who = {"worker": worker, "note": " ".join(claim.envelope.id for claim in claims)}
+        who = {"worker": me(), "note": " ".join(claim.envelope.id for claim in claims)}
         log.add("told", **who)
         lost = sound(self, claims)
         log.add("acked", **who)
@@ -130,7 +146,7 @@ def witness_claims(sound=Port.claim):
         began = time.perf_counter()
         claims = sound(self, *arguments, **options)
         took = (time.perf_counter() - began) * 1000
-        log.add("claimed", worker=worker, note=f"{took:.3f} {len(claims)}")
+        log.add("claimed", worker=me(), note=f"{took:.3f} {len(claims)}")
         return claims
 
     Port.claim = claim

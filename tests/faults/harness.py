@@ -363,7 +363,7 @@ class Pool:
         self.watcher = arena.worker("--processes", str(size), *options, FAULTS_EACH="1")
 
     def at_work(self) -> list[str]:
-        """Return the names of the processes that are in the middle of a job."""
+        """Return the names of the threads that are in the middle of a job."""
         return sorted(
             name
             for name in self._arena.running()
@@ -375,7 +375,10 @@ class Pool:
         name = self.random.choice(self._arena.await_fact(self.at_work, said="somebody works"))
         at = time.monotonic()
         os.kill(_pid(name), signal.SIGKILL)
-        self._arena.log.add("killed", worker=name, at=at)
+        process, _, _ = name.rpartition("/")
+        for thread in self._arena.has_worked():
+            if thread.startswith(f"{process}/"):
+                self._arena.log.add("killed", worker=thread, at=at)
 
     def kill_watcher(self) -> list[int]:
         """Kill the process that watches; return those that it leaves behind."""

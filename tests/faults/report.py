@@ -156,11 +156,17 @@ OF_WORKERS = (
     Expected("stop when idle, SIGINT", ONE, ("stops",), is_judged=False),
     Expected("second signal", ONE, ("stops", "slowest")),
     Expected("rolling deploy", ONE, ("reloads",)),
-    Expected("processes: kills, 20 ms jobs", ALL, ("seed",)),
-    Expected("processes: jobs that end their process", ALL, ("good_rate",)),
+    *(
+        Expected(f"processes, {threads} threads: {what}", ALL, figures)
+        for threads in (1, 4)
+        for what, figures in (
+            ("kills, 20 ms jobs", ("kills",)),
+            ("jobs that end their process", ("good_rate",)),
+            ("stop under load", ("stops",)),
+        )
+    ),
     Expected("processes: jobs that let no thread run", ALL),
     Expected("processes: the watcher killed", ALL, ("kills",)),
-    Expected("processes: stop under load", ALL, ("stops",)),
     Expected("8 processes, one store", ALL, ("dispatch", "claim")),
     Expected("no fault", ALL, ("dispatch",)),
     Expected("a chain of jobs without end", ONE, ("links",), is_judged=False),

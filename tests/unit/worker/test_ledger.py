@@ -82,6 +82,25 @@ def test_those_before_the_one_that_runs_are_finished(written, read, claims, at):
     assert ids(left.waiting) == ids(claims[at + 1 :])
 
 
+@pytest.mark.parametrize("at", range(4))
+def test_one_that_ran_is_finished_too(written, read, claims, at):
+    written.takes(claims)
+    written.runs(claims[at], 0.0)
+    written.ran()
+
+    left = read.left()
+
+    assert ids(left.finished) == ids(claims[: at + 1])
+    assert left.running is None
+    assert ids(left.waiting) == ids(claims[at + 1 :])
+
+
+def test_what_settles_nothing_does_not_count_as_a_batch(written, read):
+    written.ran()
+
+    assert read.left() == NOTHING_LEFT
+
+
 def test_nothing_is_left_of_a_batch_that_was_settled(written, read, claims):
     written.takes(claims)
     written.runs(claims[3], 0.0)

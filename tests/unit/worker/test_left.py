@@ -14,6 +14,7 @@ from eventbus.errors import BackendUnavailable, WorkerDied
 from eventbus.queue.envelope import Envelope
 from eventbus.worker import ExitCode, Worker
 from eventbus.worker.ledger import NOTHING_LEFT, SharedLedger, make_file
+from eventbus.worker.left import settle_left
 
 RAN: list[int] = []
 
@@ -65,7 +66,7 @@ def left(bus, port, ledger):
 
 def work(bus, ledger, *, died="", **options):
     worker = Worker(bus, stop_when_empty=True, **options)
-    worker.ledger, worker.died = ledger, died
+    worker.ledgers, worker.died = [ledger], died
     return worker.run()
 
 
@@ -192,3 +193,88 @@ def test_a_store_that_is_away_gives_them_back_when_their_leases_end(
 
     assert "comes back when its leases end" in caplog.text
     assert port.size("jobs").leased == 5
+
+
+# Of several threads.
+
+
+@pytest.fixture
+def several(bus, port, clock):
+    """Three threads, each with a batch of two, of which it ran the first."""
+    RAN.clear()
+    bus.listen(note)
+    for number in range(6):
+        bus.dispatch(Ordered(number))
+    file = make_file(3)
+    ledgers = [SharedLedger(file, number) for number in range(3)]
+    claims = []
+    for ledger in ledgers:
+        batch = port.claim(["jobs"], limit=2)
+        ledger.takes(batch)
+        ledger.runs(batch[0], 0.0)
+        claims.append(batch)
+    yield ledgers, claims
+    os.close(file)
+
+
+def settle(bus, port, ledgers, how=""):
+    return settle_left(ledgers, how, port=port, lease=60.0, executor=bus.executor, here=bus)
+
+
+@pytest.mark.parametrize("how", ["", "signal 11, SIGSEGV"])
+def test_of_several_that_ran_each_is_held_to_run_alone(bus, port, several, how):
+    """F9: nobody is blamed, and the rest goes back."""
+    ledgers, claims = several
+
+    alone = settle(bus, port, ledgers, how)
+
+    ran = [batch[0].envelope.id for batch in claims]
+    assert sorted(claim.envelope.id for claim in alone) == sorted(ran)
+    assert all(claim.envelope.body for claim in alone)
+    assert port.size("jobs") == Sizes(ready=3, leased=3)
+    for claim in alone:
+        port.ack(claim)  # the claims are good
+    assert all(ledger.left() == NOTHING_LEFT for ledger in ledgers)
+
+
+def test_the_one_that_is_over_its_time_is_the_one(bus, port, several):
+    ledgers, claims = several
+    ledgers[1].runs(claims[1][0], 0.000001)
+
+    [alone] = settle(bus, port, ledgers, "its job let no thread run")
+
+    assert alone.envelope.id == claims[1][0].envelope.id
+    assert port.size("jobs") == Sizes(ready=5, leased=1)
+
+
+def test_one_that_another_worker_has_by_now_does_not_run_here(bus, port, several):
+    ledgers, claims = several
+    port.release(claims[0][0])
+
+    alone = settle(bus, port, ledgers)
+
+    assert claims[0][0].envelope.id not in {claim.envelope.id for claim in alone}
+    assert len(alone) == 2
+
+
+def test_where_one_thread_alone_ran_something_it_is_the_one(bus, port, several):
+    ledgers, claims = several
+    for ledger in ledgers[1:]:
+        ledger.ran()
+
+    assert settle(bus, port, ledgers, "exit code 1") == ()
+
+    found = {job.envelope.id: job for job in port.peek()}
+    assert found[claims[0][0].envelope.id].attempts == 1
+    assert claims[1][0].envelope.id not in found  # acked
+
+
+def test_they_run_before_anything_else_is_claimed(bus, port, several):
+    ledgers, _ = several
+    worker = Worker(bus, threads=3, stop_when_empty=True)
+    worker.ledgers = ledgers
+
+    worker.run()
+
+    assert sorted(RAN[:3]) == [0, 2, 4]
+    assert sorted(RAN) == [0, 1, 2, 3, 4, 5]
