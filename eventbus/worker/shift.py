@@ -58,8 +58,8 @@ class Shift:
         others: What else the process holds, should it have to be ended.
     """
 
-    #: How many jobs ran, and how many of them raised; whether the last did.
-    processed = failed = 0
+    #: How many jobs ran, and whether the last raised.
+    processed = 0
     raised = False
     _bell: Bell | None = None
     _look_at = 0.0
@@ -281,7 +281,7 @@ class Shift:
             drive(left, self._bus)
         self.processed += 1
         self.raised = execution.error is not None
-        self.failed += self.raised
+        self._tally.count(raised=self.raised)
         level = logging.WARNING if self.raised else logging.INFO
         if execution.parked:
             level = logging.DEBUG  # there may be many, and who parked it has told of its name
@@ -329,9 +329,8 @@ class Shift:
 
     def _beat(self, state: State, *, job: tuple[str, str] | None = None, wait: float = 0.0) -> None:
         if self._health is not None:
-            self._health.beat(
-                state, job=job, processed=self.processed, failed=self.failed, wait=wait
-            )
+            ran, raised = self._tally.ran, self._tally.raised
+            self._health.beat(state, job=job, processed=ran, failed=raised, wait=wait)
 
     def _is_paused(self, queue: str) -> bool:
         settings = self._settings

@@ -30,6 +30,8 @@ class Tally:
         self._lock = threading.Lock()
         #: Those that ran, and those that are held.
         self.taken = 0
+        #: Those that ran, and of them those that raised.
+        self.ran = self.raised = 0
 
     def take(self, wanted: int) -> int:
         """Return how many of so many may be claimed; 0 where all were taken."""
@@ -37,6 +39,12 @@ class Tally:
             number = min(wanted, self._limit - self.taken) if self._limit else wanted
             self.taken += number
         return number
+
+    def count(self, *, raised: bool) -> None:
+        """Count one that ran."""
+        with self._lock:
+            self.ran += 1
+            self.raised += raised
 
     def give_back(self, number: int) -> None:
         """Have that many not claimed, or not run, after all."""

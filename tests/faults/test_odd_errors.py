@@ -40,7 +40,7 @@ def test_no_exception_ends_a_worker_or_harms_the_jobs_beside_it(make_arena, resu
     assert worker.await_exit(600) == 0, worker.output[-3000:]
 
     verdict = arena.judge(tries=2)
-    failed = arena.bus.connections.port().failed()
+    failed = list(arena.bus.connections.port().each_failed())
     results.add("odd exceptions", arena, verdict, kinds=len(ODD), of_each=times)
     assert verdict.complaints == {}
     assert {entry.worker for entry in arena.entries if entry.what == "start"} == {worker.name}

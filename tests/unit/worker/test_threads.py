@@ -74,6 +74,15 @@ def test_what_was_not_run_may_be_taken_again():
     assert (tally.taken, tally.take(9)) == (6, 4)
 
 
+def test_what_ran_is_counted():
+    tally = Tally(0)
+
+    tally.count(raised=False)
+    tally.count(raised=True)
+
+    assert (tally.ran, tally.raised) == (2, 1)
+
+
 # What threads hear.
 
 
