@@ -68,6 +68,8 @@ class ThreadSignals(Signals):
     def __init__(self, process: ProcessSignals) -> None:
         super().__init__(grace=process.grace)
         self._of_process = process
+        #: Others wake it, and it may be about to end.
+        self._lock = threading.Lock()
         self.paused = process.paused
         process.threads.append(self)
         # What came before.
@@ -75,6 +77,16 @@ class ThreadSignals(Signals):
             self.hear_stop(process.first)
         if process.stopping and not process.received:
             self.stop()
+
+    @override
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            super().__exit__(*error)
+
+    @override
+    def _wake(self) -> None:
+        with self._lock:
+            super()._wake()
 
     @override
     def overdue(self) -> float:
@@ -113,6 +125,7 @@ class Crew:
         self._ending = threading.Lock()
         own = [signals]
         if isinstance(signals, ProcessSignals):
+            signals.threads.clear()  # of a run before this one
             own = [ThreadSignals(signals) for _ in range(threads)]
         self._shifts = [make(number, one, self._seized) for number, one in enumerate(own)]
         self._own = own

@@ -204,6 +204,18 @@ def test_they_run_beside_a_block_too(bus):
     assert len(RAN) == 4
 
 
+def test_a_worker_may_run_again(bus):
+    bus.listen(note)
+    worker = Worker(bus, threads=2, stop_when_empty=True)
+
+    for number in range(3):
+        bus.dispatch(Ordered(number))
+        worker.run()
+
+    assert [number for number, _ in RAN] == [0, 1, 2]
+    assert len(worker.signals.threads) == 2
+
+
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "2"])
 def test_there_is_a_whole_number_of_them(wrong):
     with pytest.raises(InvalidOption, match="threads"):
