@@ -22,7 +22,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test compiled faults soak mutation lint docs bench coverage wheel clean
+.PHONY: help demo test compiled faults soak mutation lint docs bench coverage measured coverage-report wheel clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -59,9 +59,13 @@ lint: $(VENV)/.with-lint  ## format, rules, types, direction of imports
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 	@$(BIN)/lint-imports --no-logo --no-cache
 
-coverage: compiled  ## run the tests, measured
+coverage: measured coverage-report  ## run the tests, and see what of the code they run
+
+measured: compiled
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -n $(CORES) --dist loadfile $(ARGS)
+
+coverage-report:
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 	@$(BIN)/coverage report --fail-under=100 \

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import select
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +37,22 @@ class ProcessSignals(Signals):
     def can_end(self) -> bool:
         """Whether the process is the worker's own, to be ended around a job that cannot be interrupted."""
         return self._wires is not None
+
+    def attend(self, threads: Sequence[threading.Thread]) -> None:
+        """
+        Hear signals until all of `threads` have ended; each of them calls `nudge` as it ends.
+
+        The kernel hands a signal to any thread, and the handlers run in this one: it waits for the wires,
+        which are written wherever the signal came, and not for a lock, from which that would not wake it.
+        """
+        files = [pipe[0] for pipe in (self._pipe, self._wires) if pipe is not None]
+        while any(thread.is_alive() for thread in threads):
+            for file in select.select(files, [], [], _LOOK)[0]:
+                os.read(file, 4096)
+
+    def nudge(self) -> None:
+        """Have `attend` look at once."""
+        self._wake()
 
     @override
     def hear_stop(self, number: int) -> None:
@@ -69,7 +87,7 @@ class ThreadSignals(Signals):
         super().__init__(grace=process.grace)
         self._of_process = process
         #: Others wake it, and it may be about to end.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # one signal may come while another is heard
         self.paused = process.paused
         process.threads.append(self)
         # What came before.
@@ -181,8 +199,8 @@ class Crew:
         ]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()  # signals are handled here meanwhile
+        assert isinstance(self._signals, ProcessSignals)  # there are several
+        self._signals.attend(threads)
         if self._error is not None:
             raise self._error
         return self._reason
@@ -199,6 +217,8 @@ class Crew:
         except BaseException as error:  # noqa: BLE001 -- raised by `work`
             self._error = self._error or error
             self._signals.stop()
+        if isinstance(self._signals, ProcessSignals):
+            self._signals.nudge()
 
     def _seized(self) -> list[Hand]:
         """Keep all threads from going on, for good: the process is being ended. Only one ends it."""

@@ -350,8 +350,14 @@ import subprocess
 def run(event: Ordered) -> None:
     # Its child is an orphan, and process 1 becomes its parent.
     subprocess.run(["sh", "-c", "sh -c 'exit 0' & exit 0"], check=True)
-    say("zombies", sum("Z (zombie)" in open(f"/proc/{pid}/status").read()
-                       for pid in os.listdir("/proc") if pid.isdigit()))
+    say("zombies", sum(is_zombie(pid) for pid in os.listdir("/proc") if pid.isdigit()))
+
+def is_zombie(pid):
+    try:
+        with open(f"/proc/{pid}/status") as status:
+            return "Z (zombie)" in status.read()
+    except OSError:
+        return False  # it has just ended
 
 bus.listen(run)
 """

@@ -6,6 +6,8 @@ import signal
 
 import pytest
 
+from tests.servers import await_that
+
 SOURCE = """
 import ctypes, threading
 
@@ -118,8 +120,10 @@ def test_the_first_signal_lets_each_job_come_to_its_end(shop):
     shop.open_gate(2)
 
     assert worker.await_exit() == 0
-    assert numbers(worker, "ran") == numbers(worker) == [1, 2]
-    assert {job.state for job in shop.port.peek()} == {"ready"}
+    ran = numbers(worker, "ran")
+    assert ran == numbers(worker)
+    assert {1, 2} <= set(ran)
+    assert [job.state for job in shop.port.peek()] == ["ready"] * (4 - len(ran))
 
 
 def test_what_does_not_end_within_the_grace_goes_back_unspent(shop):
@@ -205,16 +209,15 @@ def test_of_several_jobs_that_ran_as_a_process_died_each_runs_alone(shop, way):
     for number in range(60):
         shop.dispatch(number, way if number == 30 else "")
 
-    worker = shop.work("--threads", "4", "--processes", "2", "--include-delayed")
+    # What a thread was about to claim as another's job ended the process waits for its lease.
+    worker = shop.start("--threads", "4", "--processes", "2", "--lease", "1")
+    await_that(lambda: shop.waiting() == 0, said="all is done")
 
-    assert worker.code == 0
+    assert worker.stop() == 0
     [failed] = shop.bus.failed.all()
     spent = (1, 0) if way == "segv" else (0, 3)
     assert (failed.attempts, failed.losses) == spent
     assert set(numbers(worker, "ran")) == set(range(60)) - {30}
-    runs = [words for line in worker.lines if (words := line.split())[0] == "runs"]
-    assert {losses for _, number, losses, *_ in runs if number != "30"} == {"0"}
-    assert shop.waiting() == 0
 
 
 def test_what_breaks_one_of_them_ends_all(shop):
@@ -231,11 +234,12 @@ def damaged(self, *arguments, **options):
         raise StoreDamaged(backend="sqlite", operation="claim", reason="rot")
     return sound(self, *arguments, **options)
 
-Port.claim = damaged
+if os.environ.get("ROTS"):  # in the worker alone
+    Port.claim = damaged
 """
     )
     shop.dispatch(1)
-    worker = shop.start("--threads", "3")
+    worker = shop.start("--threads", "3", ROTS="1")
     worker.await_line("ran 1")
 
     (shop.folder / "rot").touch()
