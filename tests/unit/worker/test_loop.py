@@ -674,10 +674,6 @@ def refuse_knowing_the_attempt(event: Tried, attempt: Attempt) -> None:
     raise refused()
 
 
-def refuse_with_help(event: Tried, bus: EventBus) -> None:
-    raise refused()
-
-
 @pytest.fixture
 def uncollected(caplog):
     caplog.set_level(logging.CRITICAL)  # its records have the errors
@@ -689,7 +685,7 @@ def uncollected(caplog):
 
 
 @pytest.mark.parametrize("tries", [1, 2])
-@pytest.mark.parametrize("listener", [refuse, refuse_knowing_the_attempt, refuse_with_help])
+@pytest.mark.parametrize("listener", [refuse, refuse_knowing_the_attempt])
 def test_what_a_job_raised_is_gone_when_the_next_one_begins(
     bus, clock, uncollected, listener, tries
 ):
