@@ -62,8 +62,9 @@ def test_a_job_that_ends_its_process_fails_and_no_other_starts_again(
     pool.drain(120)
     assert pool.stop() == 0
 
-    # Of several that ran, none is blamed, and each runs alone: so a death in two is on its account.
-    verdict = arena.judge(losses=3 if threads == 1 else 6)
+    # Of several that ran, none is blamed: a death may have been any of these, and is on nobody's account.
+    others = 0 if threads == 1 else 3 * len(ways) * times
+    verdict = arena.judge(losses=3 + others)
     failed = list(arena.bus.connections.port().each_failed())
     results.add(
         f"processes, {threads} threads: jobs that end their process",
