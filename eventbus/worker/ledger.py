@@ -30,8 +30,9 @@ __all__ = ["NOTHING_LEFT", "Ledger", "Left", "SharedLedger", "make_file"]
 #: Bytes of it all: a batch of a thousand claims, and more. Only what is written takes memory.
 _SIZE: Final = 256 * 1024
 
-#: Bytes of the rows; how many of them have begun; whether the last of those runs.
+#: Bytes of the rows; how many of them have begun; what the last of those does.
 _HOLDS: Final = Struct("<IIB")
+_RAN, _READ, _RUNS = range(3)
 #: Instants of the monotonic clock, which all processes of a machine share; 0 is none.
 _DUE: Final = Struct("<d")
 _WORD: Final = Struct("<16s")
@@ -54,10 +55,12 @@ class Left:
 
     #: Ran to their end; their acks may not have been written.
     finished: tuple[Claim, ...]
-    #: Ran when it died; None between two jobs.
+    #: Was read, or ran, when it died; None between two jobs.
     running: Claim | None
     #: Had not begun.
     waiting: tuple[Claim, ...]
+    #: It was being read: whoever reads it again may die of it too.
+    is_read: bool = False
     #: What ran was over its time.
     is_overdue: bool = False
 
@@ -75,8 +78,11 @@ class Ledger:
     def takes(self, claims: Sequence[Claim]) -> None:
         """Note a batch of claims, of which none runs yet."""
 
-    def runs(self, claim: Claim, limit: float) -> None:
-        """Note that a job of the batch runs from now on, for `limit` seconds at most; 0 is no limit."""
+    def begins(self, claim: Claim) -> None:
+        """Note that a job of the batch is being read."""
+
+    def runs(self, limit: float) -> None:
+        """Note that it runs from now on, for `limit` seconds at most; 0 is no limit."""
 
     def ran(self) -> None:
         """Note that the job came to its end: it is settled, or its ack is all that is left."""
@@ -153,16 +159,25 @@ class SharedLedger(Ledger):
         _HOLDS.pack_into(self._memory, 0, self._length, 0, 0)
 
     @override
-    def runs(self, claim: Claim, limit: float) -> None:
+    def begins(self, claim: Claim) -> None:
         at = self._rows.get(claim.envelope.id)
         if at is not None:
-            _DUE.pack_into(self._memory, _DUE_AT, time.monotonic() + limit if limit else 0.0)
+            _DUE.pack_into(self._memory, _DUE_AT, 0.0)
             self._begun = at + 1
-            _HOLDS.pack_into(self._memory, 0, self._length, self._begun, 1)
+            self._does(_READ)
+
+    @override
+    def runs(self, limit: float) -> None:
+        if self._begun:
+            _DUE.pack_into(self._memory, _DUE_AT, time.monotonic() + limit if limit else 0.0)
+            self._does(_RUNS)
 
     @override
     def ran(self) -> None:
-        _HOLDS.pack_into(self._memory, 0, self._length, self._begun, 0)
+        self._does(_RAN)
+
+    def _does(self, what: int) -> None:
+        _HOLDS.pack_into(self._memory, 0, self._length, self._begun, what)
 
     @override
     def holds_none(self) -> None:
@@ -208,8 +223,8 @@ class SharedLedger(Ledger):
         """
         at = time.monotonic() if now is None else now
         due, beat = self._due, _DUE.unpack_from(self._memory, _BEAT_AT)[0]
-        runs = _HOLDS.unpack_from(self._memory, 0)[2]
-        if not runs or not due or at < due + STUCK_AFTER + _PATIENCE:
+        does = _HOLDS.unpack_from(self._memory, 0)[2]
+        if does != _RUNS or not due or at < due + STUCK_AFTER + _PATIENCE:
             return False
         # Its lease thread looks when the run is due. What follows the run has a time of its own.
         return bool(beat < due or at - beat > _BEATS * HEALTH_BEAT)
@@ -228,16 +243,17 @@ class SharedLedger(Ledger):
 
     @override
     def left(self) -> Left:
-        length, begun, runs = _HOLDS.unpack_from(self._memory, 0)
+        length, begun, does = _HOLDS.unpack_from(self._memory, 0)
         if not length:
             return NOTHING_LEFT
         rows = msgspec.msgpack.decode(self._memory[_ROWS_AT : _ROWS_AT + length], type=list[_Row])
         claims = tuple(row.claim() for row in rows)
         return Left(
-            finished=claims[: begun - runs],
-            running=claims[begun - 1] if runs else None,
+            finished=claims[: begun if does == _RAN else begun - 1],
+            running=None if does == _RAN else claims[begun - 1],
             waiting=claims[begun:],
-            is_overdue=bool(runs) and 0.0 < self._due < time.monotonic(),
+            is_read=does == _READ,
+            is_overdue=does == _RUNS and 0.0 < self._due < time.monotonic(),
         )
 
 

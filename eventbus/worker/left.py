@@ -62,7 +62,9 @@ def settle_left(
             return _suspects(running, port, lease)
         for one in running:
             assert one.running is not None  # those are the running ones
-            copy_context().run(_settle, one.running, how, port, executor, here)
+            # What was being read is not read again here: it would end this process too.
+            said = "" if one.is_read else how
+            copy_context().run(_settle, one.running, said, port, executor, here)
     except BackendError as error:
         _log.warning("what a worker left behind comes back when its leases end: %s", error)
     return ()

@@ -268,9 +268,10 @@ class Shift:
 
     def _run_here(self, claim: Claim) -> None:
         began = time.perf_counter()
+        self._ledger.begins(claim)
         execution: Execution = self._executor.begin(claim, self._port)
         self.hand.runs(execution)
-        self._ledger.runs(claim, execution.limit)
+        self._ledger.runs(execution.limit)
         if _log.isEnabledFor(logging.DEBUG):
             self._report(logging.DEBUG, execution, outcome="running")
         if self._health is not None:

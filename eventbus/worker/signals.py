@@ -319,9 +319,7 @@ class Signals(Watch):
         try:
             if self._fired is not None:
                 self._end()
-                if (
-                    self._fired is not error
-                ):  # it swallowed the alarm, or raised something of its own
+                if self._fired is not error:  # it swallowed it, or raised something of its own
                     raise self._fired from error
             if error is not None:
                 raise error

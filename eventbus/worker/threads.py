@@ -140,11 +140,13 @@ class Crew:
         threads: int,
     ) -> None:
         self._signals = signals
+        #: Where there are several threads.
+        self._process = signals if isinstance(signals, ProcessSignals) else None
         self._ending = threading.Lock()
         own = [signals]
-        if isinstance(signals, ProcessSignals):
-            signals.threads.clear()  # of a run before this one
-            own = [ThreadSignals(signals) for _ in range(threads)]
+        if self._process is not None:
+            self._process.threads.clear()  # of a run before this one
+            own = [ThreadSignals(self._process) for _ in range(threads)]
         self._shifts = [make(number, one, self._seized) for number, one in enumerate(own)]
         self._own = own
         self._reason = StopReason.ERROR
@@ -153,7 +155,7 @@ class Crew:
         self._ready = threading.Event()
 
     def __enter__(self) -> Self:
-        if len(self._shifts) == 1:
+        if self._process is None:
             self._shifts[0].__enter__()
         return self
 
@@ -163,7 +165,7 @@ class Crew:
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
-        if len(self._shifts) == 1:
+        if self._process is None:
             self._shifts[0].__exit__(kind, error, where)
 
     @property
@@ -191,7 +193,7 @@ class Crew:
         Raises:
             BackendError: As `Shift.work`, of the first that raised it; the others stop after their jobs.
         """
-        if len(self._shifts) == 1:
+        if self._process is None:
             return self._shifts[0].work(first)
         threads = [
             threading.Thread(target=self._work, args=(number, first), name=f"eventbus-{number + 1}")
@@ -199,8 +201,7 @@ class Crew:
         ]
         for thread in threads:
             thread.start()
-        assert isinstance(self._signals, ProcessSignals)  # there are several
-        self._signals.attend(threads)
+        self._process.attend(threads)
         if self._error is not None:
             raise self._error
         return self._reason
@@ -217,12 +218,12 @@ class Crew:
         except BaseException as error:  # noqa: BLE001 -- raised by `work`
             self._error = self._error or error
             self._signals.stop()
-        if isinstance(self._signals, ProcessSignals):
-            self._signals.nudge()
+        if self._process is not None:
+            self._process.nudge()
 
     def _seized(self) -> list[Hand]:
         """Keep all threads from going on, for good: the process is being ended. Only one ends it."""
-        self._ending.acquire()  # noqa: SIM115, RUF100 -- never released
+        self._ending.acquire()  # and never released
         self._signals.stop()
         hands = [shift.hand for shift in self._shifts]
         for hand in hands:

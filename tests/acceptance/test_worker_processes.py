@@ -143,13 +143,48 @@ def test_a_job_that_kills_its_process_is_failed_after_three_losses(shop):
     shop.dispatch(1, "kill")
     shop.dispatch(2)
 
-    worker = shop.work("--processes", "2", "--include-delayed")
+    worker = shop.start("--processes", "2")
+    await_that(lambda: shop.waiting() == 0, said="all is done")
 
-    assert worker.code == 0
+    assert worker.stop() == 0
     [failed] = shop.bus.failed.all()
     assert (failed.attempts, failed.losses) == (0, 3)
     assert "JobLost" in failed.error
     assert len(worker.said("runs 1")) == 3
+
+
+def test_a_job_that_ends_its_process_as_it_is_read_is_failed_after_three_losses(shop):
+    """F9: constructors run then. It is not read again to settle it, and no other job pays for it."""
+    shop.write(
+        SOURCE
+        + """
+@frozen
+class Brittle:
+    number: int
+    def __attrs_post_init__(self):
+        if "BREAKS" in os.environ:
+            say("reads", self.number, "in", os.getpid())
+            ctypes.string_at(0)
+
+@listens(queue=True)
+def never(event: Brittle) -> None: ...
+
+bus.listen(never)
+"""
+    )
+    for number in range(20):
+        shop.dispatch(number)
+        if number == 10:
+            shop.bus.dispatch(shop.module.Brittle(99))
+
+    worker = shop.start("--processes", "2", BREAKS="1")
+    await_that(lambda: shop.waiting() == 0, said="all is done")
+
+    assert worker.stop() == 0
+    [failed] = shop.bus.failed.all()
+    assert (failed.attempts, failed.losses) == (0, 3)
+    assert len(worker.said("reads 99")) <= 4  # the first loss of a batch is forgiven
+    assert len(worker.said("runs")) == 20
 
 
 def test_a_job_that_lets_no_thread_run_is_killed_from_outside_and_has_had_an_attempt(shop):

@@ -65,15 +65,22 @@ def test_jobs_run_in_a_thread_of_the_workers_own(bus, listener):
     assert "eventbus-worker" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_the_block_ends_after_the_running_job(bus):
+def test_the_block_ends_after_the_running_job(bus, monkeypatch):
     bus.listen(pass_gate)
     bus.dispatch(Ordered(1))
     bus.dispatch(Ordered(2))
 
-    with bus.worker(batch=1):
+    worker = bus.worker(batch=1)
+    stop = worker.signals.stop
+
+    def stop_and_open():
+        stop()
+        GATE.set()
+
+    monkeypatch.setattr(worker.signals, "stop", stop_and_open)
+
+    with worker:
         assert REACHED.wait(20)
-        # It is open once the block has told the worker to stop.
-        threading.Timer(0.05, GATE.set).start()
 
     assert RAN == [(1, "")]
     assert bus.connections.port().size("jobs").ready == 1

@@ -61,7 +61,8 @@ def test_a_batch_waits_until_one_of_it_runs(written, read, claims):
 
 def test_what_is_left_has_all_that_settling_needs_but_the_body(written, read, claims):
     written.takes(claims)
-    written.runs(claims[0], 1.0)
+    written.begins(claims[0])
+    written.runs(1.0)
 
     running = read.left().running
 
@@ -73,7 +74,8 @@ def test_what_is_left_has_all_that_settling_needs_but_the_body(written, read, cl
 @pytest.mark.parametrize("at", range(4))
 def test_those_before_the_one_that_runs_are_finished(written, read, claims, at):
     written.takes(claims)
-    written.runs(claims[at], 0.0)
+    written.begins(claims[at])
+    written.runs(0.0)
 
     left = read.left()
 
@@ -85,7 +87,8 @@ def test_those_before_the_one_that_runs_are_finished(written, read, claims, at):
 @pytest.mark.parametrize("at", range(4))
 def test_one_that_ran_is_finished_too(written, read, claims, at):
     written.takes(claims)
-    written.runs(claims[at], 0.0)
+    written.begins(claims[at])
+    written.runs(0.0)
     written.ran()
 
     left = read.left()
@@ -93,6 +96,16 @@ def test_one_that_ran_is_finished_too(written, read, claims, at):
     assert ids(left.finished) == ids(claims[: at + 1])
     assert left.running is None
     assert ids(left.waiting) == ids(claims[at + 1 :])
+
+
+def test_one_that_is_being_read_is_told_from_one_that_runs(written, read, claims):
+    written.takes(claims)
+    written.begins(claims[1])
+
+    assert (read.left().running.envelope.id, read.left().is_read) == ("job1", True)
+    assert not read.is_overdue(now=time.monotonic() + 1_000_000)
+    written.runs(1.0)
+    assert (read.left().running.envelope.id, read.left().is_read) == ("job1", False)
 
 
 def test_what_settles_nothing_does_not_count_as_a_batch(written, read):
@@ -103,7 +116,8 @@ def test_what_settles_nothing_does_not_count_as_a_batch(written, read):
 
 def test_nothing_is_left_of_a_batch_that_was_settled(written, read, claims):
     written.takes(claims)
-    written.runs(claims[3], 0.0)
+    written.begins(claims[3])
+    written.runs(0.0)
 
     written.holds_none()
 
@@ -117,7 +131,8 @@ def test_a_batch_that_does_not_fit_is_not_noted(written, read, claims):
     written.takes(claims * 2_000)
 
     assert read.is_empty
-    written.runs(claims[0], 1.0)
+    written.begins(claims[0])
+    written.runs(1.0)
     assert read.is_empty
 
 
@@ -144,7 +159,8 @@ def test_a_run_is_overdue_once_the_process_should_have_ended_it_and_lets_no_thre
     now = time.monotonic()
     written.lives()
     written.takes(claims)
-    written.runs(claims[0], 10.0)
+    written.begins(claims[0])
+    written.runs(10.0)
 
     assert not read.is_overdue(now=now + 10 + STUCK_AFTER)
     assert read.is_overdue(now=now + 20)
@@ -152,7 +168,8 @@ def test_a_run_is_overdue_once_the_process_should_have_ended_it_and_lets_no_thre
 
 def test_a_run_is_not_overdue_while_its_lease_thread_lives(written, read, claims):
     written.takes(claims)
-    written.runs(claims[0], 0.000001)
+    written.begins(claims[0])
+    written.runs(0.000001)
     time_of_run = time.monotonic()
     written.lives()
 
@@ -163,7 +180,8 @@ def test_a_run_is_not_overdue_while_its_lease_thread_lives(written, read, claims
 @pytest.mark.parametrize("limit", [0.0, 1.0])
 def test_what_has_no_limit_or_does_not_run_is_never_overdue(written, read, claims, limit):
     written.takes(claims)
-    written.runs(claims[0], limit)
+    written.begins(claims[0])
+    written.runs(limit)
     if limit:
         written.holds_none()
 
@@ -174,7 +192,8 @@ def test_a_ledger_that_nobody_reads_keeps_nothing(claims):
     ledger = Ledger()
 
     ledger.takes(claims)
-    ledger.runs(claims[0], 1.0)
+    ledger.begins(claims[0])
+    ledger.runs(1.0)
     ledger.lives()
     ledger.ends("signal")
 

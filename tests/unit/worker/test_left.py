@@ -58,7 +58,8 @@ def left(bus, port, ledger):
         claims = port.claim(["jobs"], limit=5)
         ledger.takes(claims)
         if running is not None:
-            ledger.runs(claims[running], 0.0)
+            ledger.begins(claims[running])
+            ledger.runs(0.0)
         return claims
 
     return made
@@ -105,7 +106,8 @@ def test_the_job_that_may_not_have_done_it_is_lost_as_when_its_lease_ends(
         bus.dispatch(Ordered(number))
     claims = port.claim(["jobs"], limit=size)
     ledger.takes(claims)
-    ledger.runs(claims[-1], 0.0)
+    ledger.begins(claims[-1])
+    ledger.runs(0.0)
 
     work(bus, ledger, paused_when=lambda: True)
 
@@ -171,7 +173,8 @@ def test_a_job_that_cannot_be_read_is_failed_for_that(bus, port, ledger):
     port.push([Envelope(id="a", queue="jobs", body=b"nonsense")])
     claims = port.claim(["jobs"], limit=1)
     ledger.takes(claims)
-    ledger.runs(claims[0], 0.0)
+    ledger.begins(claims[0])
+    ledger.runs(0.0)
 
     work(bus, ledger, died="exit code 1")
 
@@ -211,7 +214,8 @@ def several(bus, port, clock):
     for ledger in ledgers:
         batch = port.claim(["jobs"], limit=2)
         ledger.takes(batch)
-        ledger.runs(batch[0], 0.0)
+        ledger.begins(batch[0])
+        ledger.runs(0.0)
         claims.append(batch)
     yield ledgers, claims
     os.close(file)
@@ -239,7 +243,8 @@ def test_of_several_that_ran_each_is_held_to_run_alone(bus, port, several, how):
 
 def test_the_one_that_is_over_its_time_is_the_one(bus, port, several):
     ledgers, claims = several
-    ledgers[1].runs(claims[1][0], 0.000001)
+    ledgers[1].begins(claims[1][0])
+    ledgers[1].runs(0.000001)
 
     [alone] = settle(bus, port, ledgers, "its job let no thread run")
 
