@@ -65,6 +65,7 @@ __all__ = [
     "SQLITE_PAGE_SIZE",
     "SQLITE_RETRY_DELAY",
     "SQLITE_SETTLED",
+    "SQLITE_SETTLED_FINE",
     "STORE_BACKOFF_LIMIT",
     "STUCK_AFTER",
     "SUPERVISOR_PATIENCE",
@@ -332,10 +333,16 @@ SQLITE_LOG_LIMIT: Final = 64 * 1024 * 1024
 #: more: most pages of a queue are written again soon, and folding takes two syncs.
 SQLITE_LOG_SIZE: Final = 4 * 1024 * 1024
 
-#: How long ago a folder must have changed for the time of it to tell a later change.
+#: How long ago a folder must have changed for the time of it to tell a later change, where the file system
+#: keeps whole seconds.
 #: Unit: s, > 0.
 #: Source: the coarsest file system keeps times in steps of two seconds.
 SQLITE_SETTLED: Final = 3.0
+
+#: The same where the file system keeps parts of a second.
+#: Unit: s, > 0.
+#: Source: ten times the longest tick of a kernel, 10 ms, in whose steps it stamps them.
+SQLITE_SETTLED_FINE: Final = 0.1
 
 #: The size of a page in a new SQLite file.
 #: Unit: bytes; a power of two, >= 512.

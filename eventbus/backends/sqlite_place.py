@@ -14,7 +14,7 @@ import os
 import time
 from pathlib import Path
 
-from eventbus.defaults import SQLITE_SETTLED
+from eventbus.defaults import SQLITE_SETTLED, SQLITE_SETTLED_FINE
 
 __all__ = ["Place"]
 
@@ -85,9 +85,14 @@ class Place:
             if known is not None and (found := _identity_of(path)) != known:
                 return f"the {what} was {'deleted' if found is None else 'replaced'}"
         # If the folder changed just now, it may change again without another time.
-        is_old = place is not None and time.time_ns() - place[-1] > SQLITE_SETTLED * 1e9
-        self._settled = place if is_old else None
+        self._settled = place if place is not None and _is_old(place[-1]) else None
         return ""
+
+
+def _is_old(changed: int) -> bool:
+    """Say whether what happens now would get another time than that, in nanoseconds."""
+    rest = SQLITE_SETTLED_FINE if changed % 1_000_000_000 else SQLITE_SETTLED
+    return time.time_ns() - changed > rest * 1e9
 
 
 def _identity_of(path: str) -> Identity | None:

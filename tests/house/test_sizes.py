@@ -18,6 +18,7 @@ ALLOWED = {
     "eventbus/dispatch/calling.py": 520,  # a third of it says what the four ways to dispatch do
     "eventbus/dispatch/registering.py": 460,  # a quarter of it is the overloads of `listen`
     "eventbus/worker/loop.py::Worker::__init__": 54,  # half of it is the list of its options
+    "eventbus/defaults.py": 440,  # one table: what each is, its unit and its source
     "eventbus/errors.py": 751,  # one tree, read from top to bottom
     "eventbus/backends/port.py": 620,  # more than half of it says what the verbs do
 }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from eventbus.backends.sqlite import SqliteBackend, wal_is_safe
 from eventbus.backends.sqlite_place import Place
-from eventbus.defaults import SQLITE_SETTLED
+from eventbus.defaults import SQLITE_SETTLED, SQLITE_SETTLED_FINE
 from eventbus.errors import BackendUnavailable
 from eventbus.queue.envelope import Envelope
 
@@ -57,8 +58,23 @@ def place(path):
     return found
 
 
+@pytest.fixture
+def coarse(monkeypatch, tmp_path):
+    """Have a file system that keeps the seconds of the folder's time only."""
+    stat, folder = os.stat, str(tmp_path)
+
+    def rounded(path, **options):
+        found = stat(path, **options)
+        if path != folder:
+            return found
+        whole = found.st_ctime_ns // 10**9 * 10**9
+        return SimpleNamespace(st_dev=found.st_dev, st_ino=found.st_ino, st_ctime_ns=whole)
+
+    monkeypatch.setattr("eventbus.backends.sqlite_place.os.stat", rounded)
+
+
 def test_of_a_folder_at_rest_only_the_folder_is_asked(place, asked, later):
-    later(SQLITE_SETTLED + 1)
+    later(SQLITE_SETTLED_FINE * 2)
 
     assert [place.change() for _ in range(3)] == [""] * 3
 
@@ -67,11 +83,22 @@ def test_of_a_folder_at_rest_only_the_folder_is_asked(place, asked, later):
 
 def test_a_folder_that_changed_just_now_is_not_believed(place, asked, later):
     """On some file systems the time of another change would be the same."""
-    later(SQLITE_SETTLED - 1)
+    later(SQLITE_SETTLED_FINE / 2)
 
     assert [place.change() for _ in range(2)] == [""] * 2
 
     assert asked == ["queue.db", "queue.db-wal"] * 2
+
+
+def test_where_times_are_whole_seconds_a_change_is_believed_later(place, asked, later, coarse):
+    later(SQLITE_SETTLED - 2)
+
+    assert [place.change() for _ in range(2)] == [""] * 2
+    assert len(asked) == 4
+
+    later(SQLITE_SETTLED + 1)
+    assert [place.change() for _ in range(3)] == [""] * 3
+    assert len(asked) == 6
 
 
 def test_a_clock_that_was_set_back_is_not_believed(place, asked, later):
@@ -83,7 +110,7 @@ def test_a_clock_that_was_set_back_is_not_believed(place, asked, later):
 
 
 def test_another_file_in_the_folder_is_no_change(place, asked, later, path):
-    later(SQLITE_SETTLED + 1)
+    later(SQLITE_SETTLED_FINE * 2)
     place.change()
     path.with_name("other").touch()
 
@@ -95,7 +122,7 @@ def test_another_file_in_the_folder_is_no_change(place, asked, later, path):
 @pytest.mark.parametrize("which", ["file", "write-ahead log"])
 @pytest.mark.parametrize("change", ["deleted", "replaced"])
 def test_a_change_after_a_long_rest_is_seen(place, later, path, which, change):
-    later(SQLITE_SETTLED + 1)
+    later(SQLITE_SETTLED_FINE * 2)
     assert place.change() == ""
     mine = path if which == "file" else path.with_name("queue.db-wal")
     mine.rename(mine.with_name("kept"))
@@ -109,7 +136,7 @@ def test_a_change_after_a_long_rest_is_seen(place, later, path, which, change):
 
 
 def test_a_folder_that_was_moved_or_replaced_is_seen(place, later, path):
-    later(SQLITE_SETTLED + 1)
+    later(SQLITE_SETTLED_FINE * 2)
     assert place.change() == ""
     kept = path.parent.rename(path.parent.with_name("kept"))
 
@@ -158,7 +185,7 @@ def test_no_push_asks_for_the_file_or_its_log_once_its_folder_is_at_rest(path, a
     """That would make each sync store the file's time as well, which costs more than all the rest."""
     backend = SqliteBackend(path)
     backend.push([JOB])
-    later(SQLITE_SETTLED + 1)
+    later(SQLITE_SETTLED_FINE * 2)
     backend.push([JOB])
     asked.clear()
 
@@ -178,7 +205,7 @@ def test_the_log_is_watched_from_the_first_operation_on(path, later):
         pytest.skip(f"WAL is not safe on SQLite {DRIVER.sqlite_version}")
     backend = SqliteBackend(path)
     backend.push([JOB])
-    later(SQLITE_SETTLED + 1)
+    later(SQLITE_SETTLED_FINE * 2)
     backend.push([JOB])
     path.with_name("queue.db-wal").rename(path.with_name("kept"))
 
