@@ -279,14 +279,23 @@ class Backend(ABC):
         raise UnsupportedOption(backend=self.name, capability="async_push")
 
     @abstractmethod
-    def claim(self, queues: Sequence[str], *, limit: int, lease: float) -> list[Claim]:
+    def claim(self, queues: Sequence[str], *, limit: int, lease: float, token: str) -> list[Claim]:
         """
-        Take up to `limit` due envelopes and hold them for `lease` seconds.
+        Take up to `limit` due envelopes and hold them for `lease` seconds; `token` is never used twice.
 
         Queues are looked at in the order given; within a queue the longest due comes first.
         Atomic: no envelope is in two live claims. Does not block. An envelope whose lease has
         ended is due again and has one loss more; one that was lost as a member of a larger claim
         is then handed out alone, without that loss.
+        """
+
+    @abstractmethod
+    def unclaim(self, queues: Sequence[str], *, token: str) -> int:
+        """
+        Give back what a claim of `queues` with `token` still holds; return how many envelopes.
+
+        As a release that is charged nothing and has no delay. What it took is known to nobody: its
+        answer never came, or whoever claimed has died.
         """
 
     @abstractmethod

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count, islice
-from secrets import token_hex
 from threading import RLock
 from typing import Final
 
@@ -198,7 +197,7 @@ class MemoryBackend(Backend):
     Example:
         >>> backend = MemoryBackend()
         >>> backend.push([Envelope(id="a", queue="emails", body=b"{}")])
-        >>> [claim] = backend.claim(["emails"], limit=1, lease=60)
+        >>> [claim] = backend.claim(["emails"], limit=1, lease=60, token="a1")
         >>> backend.ack([claim])
         []
     """
@@ -232,10 +231,9 @@ class MemoryBackend(Backend):
         store.bells.ring([envelope.queue for envelope in envelopes])
 
     @override
-    def claim(self, queues: Sequence[str], *, limit: int, lease: float) -> list[Claim]:
+    def claim(self, queues: Sequence[str], *, limit: int, lease: float, token: str) -> list[Claim]:
         now = self._clock.now()
         until = now + timedelta(seconds=lease)
-        token = token_hex(16)
         store = self._store
         with store.lock:
             taken = store.take(queues, limit, now)
@@ -249,6 +247,18 @@ class MemoryBackend(Backend):
                 entry.parked = ""
                 store.line_up(entry)
             return [entry.claimed() for entry in taken]
+
+    @override
+    def unclaim(self, queues: Sequence[str], *, token: str) -> int:
+        store = self._store
+        with store.lock:
+            held = [
+                entry.claimed()
+                for entry in store.entries.values()
+                if entry.token == token and entry.envelope.queue in queues
+            ]
+            self.release(held, delay=0.0, charge=Charge.NOTHING)
+        return len(held)
 
     @override
     def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:

@@ -64,8 +64,12 @@ class NullBackend(Backend):
         """Drop `envelopes`."""
 
     @override
-    def claim(self, queues: Sequence[str], *, limit: int, lease: float) -> list[Claim]:
+    def claim(self, queues: Sequence[str], *, limit: int, lease: float, token: str) -> list[Claim]:
         return []
+
+    @override
+    def unclaim(self, queues: Sequence[str], *, token: str) -> int:
+        return 0
 
     @override
     def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:

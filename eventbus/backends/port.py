@@ -8,8 +8,6 @@ from datetime import timedelta
 from secrets import token_hex
 from typing import Final
 
-from attrs import frozen
-
 from eventbus.backends.base import (
     Backend,
     Bell,
@@ -20,6 +18,7 @@ from eventbus.backends.base import (
     Sizes,
     StoredJob,
 )
+from eventbus.backends.orders import ALL_QUEUES, PAUSE, RESTART, Orders
 from eventbus.defaults import (
     BODY_SIZE_LIMIT,
     DURATION_LIMIT,
@@ -39,34 +38,9 @@ from eventbus.errors import (
 )
 from eventbus.queue.envelope import Envelope, seconds, valid_id, valid_name
 
-__all__ = ["Orders", "Port"]
+__all__ = ["Port"]
 
 _CUT: Final = "\n... (cut)"
-
-#: The flags by which workers are told what to do.
-_RESTART: Final = "restart"
-_PAUSE: Final = "pause:"
-_ALL: Final = "*"
-
-
-@frozen(kw_only=True)
-class Orders:
-    """
-    What the workers of a connection were told to do.
-
-    Example:
-        >>> Orders(paused=frozenset({"emails"})).is_paused("emails")
-        True
-    """
-
-    #: Changes with each order to restart; empty until there was one.
-    restart: str = ""
-    #: The queues that rest; `"*"` among them stands for all.
-    paused: frozenset[str] = frozenset()
-
-    def is_paused(self, queue: str) -> bool:
-        """Say whether nothing may be claimed from `queue`."""
-        return queue in self.paused or _ALL in self.paused
 
 
 class Port:
@@ -143,7 +117,12 @@ class Port:
                 await self.backend.apush(envelopes)
 
     def claim(
-        self, queues: Sequence[str], *, limit: int = 1, lease: float | timedelta = LEASE
+        self,
+        queues: Sequence[str],
+        *,
+        limit: int = 1,
+        lease: float | timedelta = LEASE,
+        token: str = "",
     ) -> list[Claim]:
         """
         Take up to `limit` due envelopes from `queues`, looked at in this order.
@@ -152,16 +131,25 @@ class Port:
             queues: Names; one that nothing was pushed to is empty, not an error.
             limit: Most claims to return, >= 1.
             lease: Seconds, or a `timedelta`, until others may take them.
+            token: A new one, for who has to know it before it is used.
 
         Defaults:
             limit = 1: a crash then delays one job.
             lease = `defaults.LEASE`.
+            token = one of its own.
         """
         names = self._queues(queues)
         self._limit(limit)
         seconds = self._positive("lease", lease)
         with self._errors("claim"):
-            return self.backend.claim(names, limit=limit, lease=seconds)
+            return self.backend.claim(
+                names, limit=limit, lease=seconds, token=token or token_hex(16)
+            )
+
+    def unclaim(self, queues: Sequence[str], *, token: str) -> int:
+        """Give back what a claim of `queues` with `token` still holds, as `give_back`; return how many."""
+        with self._errors("unclaim"):
+            return self.backend.unclaim(queues, token=token)
 
     def extend(self, claims: Sequence[Claim], *, lease: float | timedelta = LEASE) -> list[Claim]:
         """
@@ -437,7 +425,7 @@ class Port:
     def restart(self) -> None:
         """Tell the workers of this connection, wherever they run, to end after their jobs."""
         with self._errors("restart"):
-            self.backend.flag(_RESTART, token_hex(8))
+            self.backend.flag(RESTART, token_hex(8))
 
     def pause(self, queues: Sequence[str], *, life: float | timedelta | None = None) -> None:
         """
@@ -454,7 +442,7 @@ class Port:
         names = self._queues(queues, pattern=True)
         with self._errors("pause"):
             for queue in names:
-                self.backend.flag(_PAUSE + queue, "1", life=seconds)
+                self.backend.flag(PAUSE + queue, "1", life=seconds)
 
     def resume(self, queues: Sequence[str]) -> None:
         """
@@ -466,14 +454,12 @@ class Port:
         names = self._queues(queues, pattern=True)
         with self._errors("resume"):
             for queue in names:
-                self.backend.flag(_PAUSE + queue, None)
+                self.backend.flag(PAUSE + queue, None)
 
     def orders(self) -> Orders:
         """Return what the workers of this connection were told to do."""
         with self._errors("orders"):
-            flags = self.backend.flags()
-        paused = (name.removeprefix(_PAUSE) for name in flags if name.startswith(_PAUSE))
-        return Orders(restart=flags.get(_RESTART, ""), paused=frozenset(paused))
+            return Orders.of(self.backend.flags())
 
     def bell(self, queues: Sequence[str]) -> Bell | None:
         """Return what rings when `queues` get something or an order is given, if the store can."""
@@ -562,7 +548,7 @@ class Port:
             )
         return list(
             dict.fromkeys(
-                queue if pattern and queue == _ALL else valid_name(queue) for queue in queues
+                queue if pattern and queue == ALL_QUEUES else valid_name(queue) for queue in queues
             )
         )
 

@@ -146,8 +146,12 @@ class RedisBackend(Backend):
         return self._store.call("push", queues, *values)
 
     @override
-    def claim(self, queues: Sequence[str], *, limit: int, lease: float) -> list[Claim]:
-        return self._claims.claim(queues, limit=limit, lease=lease)
+    def claim(self, queues: Sequence[str], *, limit: int, lease: float, token: str) -> list[Claim]:
+        return self._claims.claim(queues, limit=limit, lease=lease, token=token)
+
+    @override
+    def unclaim(self, queues: Sequence[str], *, token: str) -> int:
+        return self._claims.unclaim(queues, token=token)
 
     @override
     def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from secrets import token_hex
 from typing import Any, Final
 
 from eventbus.backends.base import Charge, Claim
@@ -40,11 +39,13 @@ class Claims:
         #: Tokens of claims that were sent, and of which nothing is known; and their queues.
         self._unclaimed: dict[str, tuple[str, ...]] = {}
 
-    def claim(self, queues: Sequence[str], *, limit: int, lease: float) -> list[Claim]:
+    def claim(self, queues: Sequence[str], *, limit: int, lease: float, token: str) -> list[Claim]:
         """Do what the verb does."""
         operation = "claim"
-        self._give_back_unclaimed()
-        token = token_hex(16)
+        for unanswered, asked in list(self._unclaimed.items()):
+            # Nobody else knows that what it took is ours.
+            self.unclaim(asked, token=unanswered)
+            self._unclaimed.pop(unanswered, None)
         claims: list[Claim] = []
         sent = alone = False
         try:
@@ -96,16 +97,17 @@ class Claims:
         call = self._store.call("condemn", [queue], name, token, new, text)
         self._store.ask("claim", [call])
 
-    def _give_back_unclaimed(self) -> None:
-        """Give back what claims took whose answers never came: nobody else knows that they are ours."""
-        for token, queues in list(self._unclaimed.items()):
-            for queue in queues:
-                held = self._store.ask_one("claim", self._store.call("held", [queue], token))
-                for step in steps(held):
-                    call = self._releasing(queue, 0.0, Charge.NOTHING)
-                    words = (word for name in step for word in (name, token))
-                    self._store.ask("claim", [call.followed_by(words)])
-            self._unclaimed.pop(token, None)
+    def unclaim(self, queues: Sequence[str], *, token: str) -> int:
+        """Do what the verb does."""
+        operation, count = "unclaim", 0
+        for queue in queues:
+            held = self._store.ask_one(operation, self._store.call("held", [queue], token))
+            for step in steps(held):
+                call = self._releasing(queue, 0.0, Charge.NOTHING)
+                words = (word for name in step for word in (name, token))
+                self._store.ask(operation, [call.followed_by(words)])
+            count += len(held)
+        return count
 
     def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
         """Do what the verb does."""

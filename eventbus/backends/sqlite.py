@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
@@ -130,17 +129,13 @@ class SqliteBackend(Backend):
         self._file = SqliteFile(
             self.path,
             name=self.name,
-            synchronous=self._one_of(SYNCHRONOUS, "synchronous", synchronous),
-            journal=None if journal is None else self._one_of(JOURNALS, "journal", journal),
+            synchronous=_one_of(SYNCHRONOUS, "synchronous", synchronous, where=self.name),
+            journal=None
+            if journal is None
+            else _one_of(JOURNALS, "journal", journal, where=self.name),
             busy_timeout=self._patience(busy_timeout),
         )
         self._bells = FolderBells(self.path.with_name(f"{self.path.name}-bells"))
-
-    def _one_of(self, known: Sequence[str], option: str, value: str) -> str:
-        if value.upper() not in known:
-            expected = f"one of {', '.join(known)}"
-            raise InvalidOption(option=option, value=value, expected=expected, where=self.name)
-        return value.upper()
 
     def _patience(self, seconds: float) -> float:
         if math.isfinite(seconds) and 0 < seconds <= SQLITE_BUSY_TIMEOUT_LIMIT:
@@ -177,9 +172,8 @@ class SqliteBackend(Backend):
         self._bells.ring([one.queue for one in envelopes])
 
     @override
-    def claim(self, queues: Sequence[str], *, limit: int, lease: float) -> list[Claim]:
+    def claim(self, queues: Sequence[str], *, limit: int, lease: float, token: str) -> list[Claim]:
         now = self._now()
-        token = token_hex(16)
         values = {"token": token, "until": now + span(lease)}
         with self._file.connection("claim") as db:
             # A look before the lock: workers that wait do not hinder those that work.
@@ -203,6 +197,14 @@ class SqliteBackend(Backend):
                     if claims:
                         return claims
         return []
+
+    @override
+    def unclaim(self, queues: Sequence[str], *, token: str) -> int:
+        with self._file.transaction("unclaim") as db:
+            chosen = {"queues": json.dumps(queues), "token": token, "now": self._now()}
+            count = db.execute(_SQL["unclaim"], chosen).rowcount
+        self._bells.ring(queues)
+        return int(count)
 
     @override
     def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
@@ -429,6 +431,13 @@ def _charged(charge: Charge) -> Mapping[str, int]:
         "exceptions": charge is Charge.ERROR,
         "releases": charge is Charge.RELEASE,
     }
+
+
+def _one_of(known: Sequence[str], option: str, value: str, *, where: str) -> str:
+    if value.upper() not in known:
+        expected = f"one of {', '.join(known)}"
+        raise InvalidOption(option=option, value=value, expected=expected, where=where)
+    return value.upper()
 
 
 def _value(db: Connection, statement: str, **values: object) -> Any:

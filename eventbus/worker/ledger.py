@@ -32,7 +32,7 @@ _SIZE: Final = 256 * 1024
 
 #: Bytes of the rows; how many of them have begun; what the last of those does.
 _HOLDS: Final = Struct("<IIB")
-_RAN, _READ, _RUNS = range(3)
+_RAN, _READ, _RUNS, _CLAIMS = range(4)
 #: Instants of the monotonic clock, which all processes of a machine share; 0 is none.
 _DUE: Final = Struct("<d")
 _WORD: Final = Struct("<16s")
@@ -42,6 +42,8 @@ _BEAT_AT: Final = 24
 _REASON_AT: Final = 32
 _WORKED_AT: Final = 48
 _ROWS_AT: Final = 64
+#: A claim that is being made is noted behind the rows: these stand until the last moment, and so does it.
+_CLAIM_AT: Final = _SIZE - 64 * 1024
 
 #: How many beats may be missing before the process counts as one that lets no thread run.
 _BEATS: Final = 2
@@ -63,6 +65,8 @@ class Left:
     is_read: bool = False
     #: What ran was over its time.
     is_overdue: bool = False
+    #: The queues and the token of a claim of which nobody noted what it took.
+    claim: tuple[Sequence[str], str] | None = None
 
 
 #: Nobody was there before, or it has settled everything.
@@ -74,6 +78,9 @@ class Ledger:
 
     #: Whether anybody reads it.
     is_read: ClassVar[bool] = False
+
+    def claims(self, queues: Sequence[str], token: str) -> None:
+        """Note that a claim is about to be made."""
 
     def takes(self, claims: Sequence[Claim]) -> None:
         """Note a batch of claims, of which none runs yet."""
@@ -147,10 +154,20 @@ class SharedLedger(Ledger):
     # What the worker writes.
 
     @override
+    def claims(self, queues: Sequence[str], token: str) -> None:
+        note = msgspec.msgpack.encode((queues, token))
+        self._rows = {}
+        self._begun = 0
+        # As below: what is too long comes back when its leases end.
+        self._length = len(note) if _CLAIM_AT + len(note) <= _SIZE else 0
+        self._memory[_CLAIM_AT : _CLAIM_AT + self._length] = note[: self._length]
+        self._does(_CLAIMS)
+
+    @override
     def takes(self, claims: Sequence[Claim]) -> None:
-        self.holds_none()
         rows = msgspec.msgpack.encode([_row(claim) for claim in claims])
-        if _ROWS_AT + len(rows) > _SIZE:
+        if _ROWS_AT + len(rows) > _CLAIM_AT:
+            self.holds_none()
             return  # names of absurd length: their leases say when they come back
         self._memory[_WORKED_AT] = 1
         self._rows = {claim.envelope.id: at for at, claim in enumerate(claims)}
@@ -174,7 +191,8 @@ class SharedLedger(Ledger):
 
     @override
     def ran(self) -> None:
-        self._does(_RAN)
+        if self._begun:
+            self._does(_RAN)
 
     def _does(self, what: int) -> None:
         _HOLDS.pack_into(self._memory, 0, self._length, self._begun, what)
@@ -203,8 +221,9 @@ class SharedLedger(Ledger):
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is held."""
-        return not _HOLDS.unpack_from(self._memory, 0)[0]
+        """Whether no job is known to be held."""
+        length, _, does = _HOLDS.unpack_from(self._memory, 0)
+        return not length or does == _CLAIMS
 
     @property
     def _due(self) -> float:
@@ -235,6 +254,11 @@ class SharedLedger(Ledger):
         worked: bool = self._memory[_WORKED_AT] == 1
         return worked
 
+    def settled(self) -> None:
+        """Forget what a worker held that has settled it; not a claim that it was about to make."""
+        if not self.is_empty:
+            self.holds_none()
+
     def begin_anew(self) -> None:
         """Forget what a worker did, but for what it holds: another one begins."""
         self.ends("")
@@ -246,6 +270,10 @@ class SharedLedger(Ledger):
         length, begun, does = _HOLDS.unpack_from(self._memory, 0)
         if not length:
             return NOTHING_LEFT
+        if does == _CLAIMS:
+            note = self._memory[_CLAIM_AT : _CLAIM_AT + length]
+            claim = msgspec.msgpack.decode(note, type=tuple[list[str], str])
+            return Left(finished=(), running=None, waiting=(), claim=claim)
         rows = msgspec.msgpack.decode(self._memory[_ROWS_AT : _ROWS_AT + length], type=list[_Row])
         claims = tuple(row.claim() for row in rows)
         return Left(

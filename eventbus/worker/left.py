@@ -56,6 +56,9 @@ def settle_left(
     running = [one for one in left if one.running is not None]
     try:
         for one in left:
+            if one.claim is not None:
+                queues, token = one.claim
+                port.unclaim(queues, token=token)
             port.ack_all(one.finished)
             port.give_back(one.waiting)
         if len(running) > 1:

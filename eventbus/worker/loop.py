@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from eventbus.backends.base import Claim
-from eventbus.backends.port import Orders, Port
+from eventbus.backends.orders import Orders
+from eventbus.backends.port import Port
 from eventbus.bus import EventBus
 from eventbus.defaults import BATCH_LIMIT, GRACE, LEASE, SLEEP, TIMEOUT, TRIES
 from eventbus.errors import BackendError, ConfigurationError
@@ -26,6 +27,7 @@ from eventbus.worker.hand import Hand
 from eventbus.worker.health import Health
 from eventbus.worker.ledger import Ledger
 from eventbus.worker.left import settle_left
+from eventbus.worker.noting import NotingPort
 from eventbus.worker.settings import Claiming, checked, duration, whole
 from eventbus.worker.shift import Shift
 from eventbus.worker.signals import Signals
@@ -277,16 +279,17 @@ class Worker:
     ) -> Shift:
         executor = self.bus.executor(self.rules, signals)
         signals.on_stop = executor.interrupt
+        ledger = self.ledgers[number] if number < len(self.ledgers) else Ledger()
         return Shift(
             self.settings,
-            port=port,
+            port=NotingPort(port, ledger) if ledger.is_read else port,
             turns=turns,
             orders=orders,
             executor=executor,
             bus=self.bus,
             signals=signals,
             tally=tally,
-            ledger=self.ledgers[number] if number < len(self.ledgers) else Ledger(),
+            ledger=ledger,
             health=None if number else self._health,
             limit=self.rules.timeout,
             others=others,

@@ -240,7 +240,7 @@ class _Processes:
         _log.warning("process %d died (%s): another starts", place.number, how)
         if code in _SETTLED:
             for ledger in place.ledgers:
-                ledger.holds_none()
+                ledger.settled()
         if place.is_overdue:
             place.how = "its job let no thread run, and outran its timeout"
         elif place.has_worked:

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from eventbus.backends.base import Bell, Claim
-from eventbus.backends.port import Orders, Port
+from eventbus.backends.orders import Orders
+from eventbus.backends.port import Port
 from eventbus.bus import EventBus
 from eventbus.defaults import ORDERS_INTERVAL, STORE_BACKOFF_LIMIT
 from eventbus.dispatch.waiting import drive

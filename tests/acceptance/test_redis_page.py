@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import closing
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_what_is_typed_into_redis_cli_shows_something(line: str, redis_server):
     redis_server.ask("FLUSHALL")
     with closing(open_backend(redis_server.url).backend) as backend:
         backend.push([Envelope(id=one, queue="emails", body=b"{}") for one in ("b", "ID", "c")])
-        [first, _] = backend.claim(["emails"], limit=2, lease=60)
+        [first, _] = backend.claim(["emails"], limit=2, lease=60, token=token_hex(16))
         backend.bury([first], error="boom", charge=Charge.ERROR)
         backend.flag("restart", "1")
 

@@ -209,8 +209,7 @@ def test_of_several_jobs_that_ran_as_a_process_died_each_runs_alone(shop, way):
     for number in range(60):
         shop.dispatch(number, way if number == 30 else "")
 
-    # What a thread was about to claim as another's job ended the process waits for its lease.
-    worker = shop.start("--threads", "4", "--processes", "2", "--lease", "1")
+    worker = shop.start("--threads", "4", "--processes", "2", "--lease", "600")
     await_that(lambda: shop.waiting() == 0, said="all is done")
 
     assert worker.stop() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from secrets import token_hex
 
 import pytest
 
@@ -26,7 +27,7 @@ def backend():
 def test_what_is_pushed_is_never_seen_again(backend):
     backend.push([ENVELOPE])
 
-    assert backend.claim(["jobs"], limit=10, lease=60) == []
+    assert backend.claim(["jobs"], limit=10, lease=60, token=token_hex(16)) == []
     assert backend.size("jobs") == Sizes()
     assert backend.next_due(["jobs"]) is None
     assert backend.clear("jobs") == 0

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from copy import deepcopy
 from datetime import timedelta
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 import redis
@@ -255,7 +256,7 @@ class StoreMachine(RuleBasedStateMachine):
         after = deepcopy(self.model) if self.breaking else self.model
         jobs = [job for name in wanted for job in after.jobs if job.envelope.id == name]
         try:
-            claims = self.port.claim(queues, limit=limit, lease=lease)
+            claims = self.port.claim(queues, limit=limit, lease=lease, token=token_hex(16))
         except BackendUnavailable:
             assert self.breaking
             self.mend()
@@ -683,8 +684,8 @@ def test_a_job_that_is_released_as_its_lease_ends_is_claimed_once():
     clock = ManualClock()
     backend = MemoryBackend(clock=clock)
     backend.push([Envelope(id="a", queue="one", body=b"{}")])
-    claims = backend.claim(["one"], limit=1, lease=10)
+    claims = backend.claim(["one"], limit=1, lease=10, token=token_hex(16))
     clock.advance(10)
     backend.release(claims, delay=0, charge=Charge.ERROR)
 
-    assert len(backend.claim(["one"], limit=5, lease=10)) == 1
+    assert len(backend.claim(["one"], limit=5, lease=10, token=token_hex(16))) == 1

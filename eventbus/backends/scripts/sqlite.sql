@@ -167,6 +167,14 @@ SET token = NULL,
 WHERE token = :token AND id IN (SELECT value FROM json_each(:ids))
 RETURNING id;
 
+-- :unclaim
+-- Of what is held, by the index; what is due is not held any more.
+UPDATE envelopes
+SET token = NULL,
+    shared = 0,
+    due = min(:now, pushed_at + CAST(round(delay * 1000000) AS INTEGER))
+WHERE queue IN (SELECT value FROM json_each(:queues)) AND due > :now AND token = :token;
+
 -- :bury
 -- Followed by `ack` in the same transaction. Another failed job of its id stays as it is.
 INSERT INTO failed

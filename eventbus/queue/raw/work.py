@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from eventbus.backends.port import Orders, Port
+from eventbus.backends.orders import Orders
+from eventbus.backends.port import Port
 from eventbus.defaults import ORDERS_INTERVAL, STORE_BACKOFF_LIMIT
 from eventbus.dispatch.targets import describe
 from eventbus.errors import BackendError, JobFailedByHand, LeaseLost

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 
 from eventbus.backends.base import Backend, Charge, Sizes
 from eventbus.testing.clock import ManualClock
 from eventbus.testing.contract.suite import (
-    LONG,
     SHORT,
     Suite,
     claim_all,
+    claim_from,
     claim_one,
     ids,
     job,
@@ -26,7 +27,7 @@ class Claiming(Suite):
     """`claim`, and leases that end."""
 
     def test_an_empty_queue_gives_nothing(self, backend: Backend) -> None:
-        assert backend.claim(["jobs", "never-pushed-to"], limit=10, lease=LONG) == []
+        assert claim_from(backend, ["jobs", "never-pushed-to"]) == []
 
     def test_a_claimed_envelope_is_not_claimed_again(self, backend: Backend) -> None:
         backend.push([job()])
@@ -65,14 +66,14 @@ class Claiming(Suite):
     def test_queues_are_looked_at_in_the_order_given(self, backend: Backend) -> None:
         backend.push([job(id="low", queue="low"), job(id="high", queue="high")])
 
-        claims = backend.claim(["high", "empty", "low"], limit=10, lease=LONG)
+        claims = claim_from(backend, ["high", "empty", "low"])
 
         assert ids(claims) == ["high", "low"]
 
     def test_a_later_queue_fills_what_the_first_leaves(self, backend: Backend) -> None:
         backend.push([job(queue="high"), *(job(queue="low") for _ in range(3))])
 
-        claims = backend.claim(["high", "low"], limit=2, lease=LONG)
+        claims = claim_from(backend, ["high", "low"], limit=2)
 
         assert [claim.envelope.queue for claim in claims] == ["high", "low"]
 
@@ -202,3 +203,36 @@ class Claiming(Suite):
 
         assert ids(claim_all(backend)) == ["a", "b"]
         assert ids(claim_all(backend)) == ["lost"]
+
+    def test_what_a_token_took_is_given_back_as_if_it_had_never_been_claimed(
+        self, backend: Backend, another: Callable[[], Backend], clock: ManualClock | None
+    ) -> None:
+        backend.push([job(id=name) for name in "abcd"])
+        backend.push([job(id="other", queue="other")])
+        pass_time(clock, SHORT / 10)
+        taken = claim_from(backend, ["jobs"], limit=2, token="a" * 32)
+        [apart] = claim_from(backend, ["other"], token="b" * 32)
+
+        heir = another() if backend.capabilities.shared else backend
+        assert heir.unclaim(["jobs", "other", "empty"], token="a" * 32) == 2
+
+        assert backend.ack([apart]) == []
+        again = claim_all(backend)
+        assert ids(again) == ["a", "b", "c", "d"]
+        assert {(one.attempts, one.losses, one.releases) for one in again} == {(0, 0, 0)}
+        if backend.capabilities.fenced:
+            assert backend.ack(taken) == taken
+
+    def test_only_what_is_still_held_is_given_back(self, backend: Backend) -> None:
+        backend.push([job(id=name) for name in "abc"])
+        taken = claim_from(backend, ["jobs"], token="a" * 32)
+        backend.ack(taken[:1])
+        backend.release(taken[1:2], delay=0, charge=Charge.ATTEMPT)
+
+        assert backend.unclaim(["other"], token="a" * 32) == 0
+        assert backend.unclaim(["jobs"], token="c" * 32) == 0
+        assert backend.unclaim(["jobs"], token="a" * 32) == 1
+        assert backend.unclaim(["jobs"], token="a" * 32) == 0
+
+        assert backend.size("jobs") == Sizes(ready=2)
+        assert {one.attempts for one in claim_all(backend)} == {0, 1}

@@ -12,6 +12,7 @@ from eventbus.testing.contract.suite import (
     SHORT,
     Suite,
     claim_all,
+    claim_from,
     claim_one,
     fail,
     ids,
@@ -116,8 +117,8 @@ class Looking(Suite):
         needs(backend, failed_jobs=True, delay=True)
         fail(backend)
         backend.push([job(id="leased"), job(id="lost")])
-        backend.claim(["jobs"], limit=1, lease=LONG)
-        backend.claim(["jobs"], limit=1, lease=SHORT)
+        claim_one(backend)
+        claim_one(backend, lease=SHORT)
         pass_time(clock, SHORT)
         backend.push([job(id="ready"), job(id="delayed", delay=LONG)])
 
@@ -129,7 +130,7 @@ class Looking(Suite):
         for queue in ("b", "leased", "a.1", "done", "B"):
             backend.push([job(queue=queue), job(queue=queue)])
         claim_one(backend, queue="leased")
-        backend.ack(backend.claim(["done"], limit=2, lease=LONG))
+        backend.ack(claim_from(backend, ["done"]))
 
         assert backend.queues() == ["B", "a.1", "b", "leased"]
 

@@ -192,7 +192,7 @@ class Settling(Suite):
     ) -> None:
         """A batch that is given back, in whatever order, is claimed again in the first one."""
         backend.push([job(id=name) for name in "abcd"])
-        claims = backend.claim(["jobs"], limit=3, lease=LONG)
+        claims = claim_all(backend, limit=3)
         pass_time(clock, SHORT / 10)
 
         assert backend.release(claims[::-1], delay=0, charge=Charge.NOTHING) == []

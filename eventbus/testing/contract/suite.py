@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from secrets import token_hex
 from threading import Barrier, Event
 from typing import Final, TypeVar
 
@@ -19,6 +20,7 @@ __all__ = [
     "SHORT",
     "Suite",
     "claim_all",
+    "claim_from",
     "claim_one",
     "fail",
     "ids",
@@ -82,15 +84,27 @@ def ids(claims: list[Claim]) -> list[str]:
     return [claim.envelope.id for claim in claims]
 
 
+def claim_from(
+    backend: Backend,
+    queues: Sequence[str],
+    *,
+    limit: int = 100,
+    lease: float = LONG,
+    token: str | None = None,
+) -> list[Claim]:
+    """Claim from these queues, by default with a token of its own."""
+    return backend.claim(queues, limit=limit, lease=lease, token=token or token_hex(16))
+
+
 def claim_one(backend: Backend, *, queue: str = "jobs", lease: float = LONG) -> Claim:
     """Claim the one envelope that must be due."""
-    [claim] = backend.claim([queue], limit=1, lease=lease)
+    [claim] = claim_from(backend, [queue], limit=1, lease=lease)
     return claim
 
 
 def claim_all(backend: Backend, *, limit: int = 100, lease: float = LONG) -> list[Claim]:
     """Claim what is due, in one claim."""
-    return backend.claim(["jobs"], limit=limit, lease=lease)
+    return claim_from(backend, ["jobs"], limit=limit, lease=lease)
 
 
 def fail(backend: Backend, *, id: str = "a", queue: str = "jobs") -> FailedJob:

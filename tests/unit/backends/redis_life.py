@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 from contextlib import closing, contextmanager
+from secrets import token_hex
 
 from eventbus.backends.base import Charge, Sizes
 from eventbus.backends.redis import RedisBackend
@@ -32,7 +33,7 @@ def live(backend):
         asyncio.run(backend.apush([job("b")]))
     else:
         backend.push([job("b")])
-    [first, second] = backend.claim(["jobs"], limit=5, lease=60)
+    [first, second] = backend.claim(["jobs"], limit=5, lease=60, token=token_hex(16))
     assert [first.envelope.id, second.envelope.id] == ["a", "b"]
     assert backend.extend([first], lease=60) == []
     assert backend.ack([first]) == []

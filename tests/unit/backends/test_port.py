@@ -10,7 +10,8 @@ import pytest
 from eventbus.backends.base import Charge, Sizes
 from eventbus.backends.memory import MemoryBackend
 from eventbus.backends.null import NullBackend
-from eventbus.backends.port import Orders, Port
+from eventbus.backends.orders import Orders
+from eventbus.backends.port import Port
 from eventbus.defaults import BODY_SIZE_LIMIT, DURATION_LIMIT, ERROR_TEXT_LIMIT, PEEK_LIMIT
 from eventbus.errors import (
     BackendUnavailable,

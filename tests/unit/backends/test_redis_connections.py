@@ -12,6 +12,7 @@ import subprocess
 import threading
 from contextlib import closing, suppress
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 
@@ -266,7 +267,7 @@ def test_a_server_that_never_answers_is_given_up(silent, form, waits):
         with pytest.raises(BackendUnavailable):
             asyncio.run(backend.apush([job()])) if waits else backend.push([job()])
         with pytest.raises(BackendUnavailable):
-            backend.claim(["jobs"], limit=1, lease=60)
+            backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
         with closing(backend.bell(["jobs"])) as bell:
             assert not bell.silence()
 
@@ -285,7 +286,7 @@ def test_a_socket_that_is_not_there(tmp_path):
 
 VERBS = {
     "push": lambda backend, _: backend.push([job()]),
-    "claim": lambda backend, _: backend.claim(["jobs"], limit=1, lease=60),
+    "claim": lambda backend, _: backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16)),
     "extend": lambda backend, claim: backend.extend([claim], lease=60),
     "ack": lambda backend, claim: backend.ack([claim]),
     "release": lambda backend, claim: backend.release([claim], delay=0, charge=Charge.ERROR),
@@ -314,7 +315,7 @@ def test_an_answer_that_never_comes_is_given_up(redis_server, verb):
         opened(f"redis://127.0.0.1:{proxy.port}?timeout=0.3", prefix=prefix) as backend,
     ):
         patient.push([job()])
-        [claim] = patient.claim(["jobs"], limit=1, lease=60)
+        [claim] = patient.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
         await_that(lambda: is_answered(backend), said="it has a connection")
         with proxy.black_hole(proxy.down):
             expected = StoredUnknown if verb is VERBS["push"] else BackendUnavailable
@@ -378,7 +379,7 @@ def test_what_was_cut_while_it_rested_is_noticed_before_it_is_used(redis_server,
         assert backend.size("jobs") == Sizes(ready=2)
         redis_server.ask("CLIENT", "KILL", "TYPE", "normal")
 
-        assert len(backend.claim(["jobs"], limit=5, lease=60)) == 2
+        assert len(backend.claim(["jobs"], limit=5, lease=60, token=token_hex(16))) == 2
 
 
 def test_what_was_cut_a_moment_ago_is_noticed_by_who_uses_it(redis_server):
@@ -387,9 +388,9 @@ def test_what_was_cut_a_moment_ago_is_noticed_by_who_uses_it(redis_server):
         backend.push([job("a")])
         redis_server.ask("CLIENT", "KILL", "TYPE", "normal")
         with pytest.raises(BackendUnavailable, match="claim did not happen"):
-            backend.claim(["jobs"], limit=5, lease=60)
+            backend.claim(["jobs"], limit=5, lease=60, token=token_hex(16))
         redis_server.ask("CLIENT", "KILL", "TYPE", "normal")
-        [claim] = backend.claim(["jobs"], limit=5, lease=60)
+        [claim] = backend.claim(["jobs"], limit=5, lease=60, token=token_hex(16))
         redis_server.ask("CLIENT", "KILL", "TYPE", "normal")
 
         assert backend.ack([claim]) == []

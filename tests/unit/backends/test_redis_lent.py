@@ -7,6 +7,7 @@ import os
 import select
 import threading
 from contextlib import closing
+from secrets import token_hex
 
 import pytest
 import redis
@@ -179,7 +180,7 @@ def test_a_process_that_is_forked_under_load_shares_no_connection(redis_server, 
             while not over.is_set():
                 name = new_id()
                 backend.push([job(name, queue=f"load-{number}")])
-                [claim] = backend.claim([f"load-{number}"], limit=1, lease=60)
+                [claim] = backend.claim([f"load-{number}"], limit=1, lease=60, token=token_hex(16))
                 if claim.envelope.id != name or backend.ack([claim]):
                     wrong.append(name)
                 pushed[0] += 1
@@ -221,6 +222,6 @@ def test_a_bell_does_not_ring_in_a_forked_process(redis_server):
         assert select.select([bell], [], [], 20)[0]
         assert forked(work) == 0
         assert bell.silence()
-        assert backend.claim(["jobs"], limit=1, lease=60)
+        assert backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
         backend.push([job()])
         assert select.select([bell], [], [], 20)[0]

@@ -6,6 +6,7 @@ import random
 import select
 from contextlib import closing
 from itertools import combinations
+from secrets import token_hex
 
 import pytest
 
@@ -86,7 +87,7 @@ def lose(proxy, times, *, deed=Deed.LOSE, word=b"EVALSHA"):
 
 def claimed(backend, *names, queue="jobs"):
     backend.push([job(name, queue=queue) for name in names])
-    return backend.claim([queue], limit=len(names), lease=60)
+    return backend.claim([queue], limit=len(names), lease=60, token=token_hex(16))
 
 
 # Answers that are lost.
@@ -138,7 +139,7 @@ def test_what_somebody_else_holds_by_now_is_stale_whatever_was_lost(proxy, throu
     with pytest.raises(BackendUnavailable):
         SETTLING[verb](through, claims)
     clock.advance(61)
-    [others] = through.claim(["jobs"], limit=1, lease=60)
+    [others] = through.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
 
     assert SETTLING[verb](through, claims) == claims
     assert SETTLING[verb](through, [others]) == []
@@ -171,11 +172,11 @@ def test_what_a_lost_claim_took_is_given_back(proxy, through, deed):
     through.push([job(name) for name in "abc"])
     lose(proxy, 1, deed=deed)
     with pytest.raises(BackendUnavailable, match="claim did not happen"):
-        through.claim(["jobs"], limit=2, lease=60)
+        through.claim(["jobs"], limit=2, lease=60, token=token_hex(16))
     held = 2 if deed is Deed.LOSE else 0
     assert through.size("jobs") == Sizes(ready=3 - held, leased=held)
 
-    claims = through.claim(["jobs"], limit=3, lease=60)
+    claims = through.claim(["jobs"], limit=3, lease=60, token=token_hex(16))
 
     assert [claim.envelope.id for claim in claims] == ["a", "b", "c"]
     assert [(claim.attempts, claim.losses, claim.releases) for claim in claims] == [(0, 0, 0)] * 3
@@ -188,10 +189,10 @@ def test_what_a_lost_claim_took_is_given_back_in_the_end(proxy, through):
     for number in range(4):
         lose(proxy, 2 if number else 1)
         with pytest.raises(BackendUnavailable):
-            through.claim(["jobs"], limit=1, lease=60)
+            through.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
 
     proxy.mend()
-    [claim] = through.claim(["jobs"], limit=1, lease=60)
+    [claim] = through.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
     assert claim.losses == 0
 
 
@@ -201,9 +202,9 @@ def test_a_claim_whose_condemning_fails_is_given_back_whole(proxy, through, serv
     server.ask("HDEL", key("bodies"), "b")
     lose(proxy, 2, word=b"DecodeError", deed=Deed.CUT)
     with pytest.raises(BackendUnavailable):
-        through.claim(["jobs"], limit=3, lease=60)
+        through.claim(["jobs"], limit=3, lease=60, token=token_hex(16))
 
-    claims = through.claim(["jobs"], limit=3, lease=60)
+    claims = through.claim(["jobs"], limit=3, lease=60, token=token_hex(16))
 
     assert [claim.envelope.id for claim in claims] == ["a", "c"]
     assert through.size("jobs") == Sizes(leased=2, failed=1)
@@ -230,10 +231,10 @@ def test_a_claim_over_slots_that_breaks_off_in_the_second_is_given_back(
 
         monkeypatch.setattr(backend._link, "asked", breaking)
         with pytest.raises(BackendUnavailable):
-            backend.claim(["one", "two", "three"], limit=5, lease=60)
+            backend.claim(["one", "two", "three"], limit=5, lease=60, token=token_hex(16))
         monkeypatch.undo()
 
-        claims = backend.claim(["one", "two", "three"], limit=5, lease=60)
+        claims = backend.claim(["one", "two", "three"], limit=5, lease=60, token=token_hex(16))
 
         assert [claim.envelope.id for claim in claims] == ["a", "b", "c"]
         assert [claim.losses for claim in claims] == [0, 0, 0]
@@ -251,7 +252,7 @@ def test_scripts_that_are_forgotten_are_taught_again(backend, server):
         return backend
 
     forget().push([job(name) for name in "abc"])
-    claims = forget().claim(["jobs"], limit=3, lease=60)
+    claims = forget().claim(["jobs"], limit=3, lease=60, token=token_hex(16))
     assert forget().extend(claims, lease=60) == []
     assert forget().ack(claims[:1]) == []
     assert forget().release(claims[1:2], delay=0, charge=Charge.ERROR) == []
@@ -368,7 +369,7 @@ COUNTS = [
 
 def condemned(backend, count=1):
     """The failed jobs, once all that is due was claimed; and what could be claimed."""
-    claims = backend.claim(["jobs"], limit=10, lease=60)
+    claims = backend.claim(["jobs"], limit=10, lease=60, token=token_hex(16))
     failed = backend.failed(limit=10)
     assert len(failed) == count
     assert backend.next_due(["jobs"]) is None
@@ -441,7 +442,7 @@ def test_a_lease_that_is_none_of_ours_ends_as_any_other(backend, server, clock, 
     assert backend.extend([claim], lease=60) == [claim]
     assert backend.size("jobs").leased + backend.size("jobs").delayed == 2
     clock.advance(61)
-    [again] = backend.claim(["jobs"], limit=1, lease=60)
+    [again] = backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
     assert again.envelope.id == "a"
     assert backend.ack([again]) == []
 
@@ -467,7 +468,7 @@ def drained(backend, clock):
     """Work until nothing is left, as a worker does; return how many jobs were done."""
     done = 0
     for _ in range(50):
-        claims = backend.claim(["jobs"], limit=10, lease=60)
+        claims = backend.claim(["jobs"], limit=10, lease=60, token=token_hex(16))
         assert backend.ack(claims) == []
         done += len(claims)
         due = backend.next_due(["jobs"], leased=True)
@@ -538,7 +539,7 @@ def test_a_server_that_threw_keys_away_is_worked_with(backend, server, clock, go
     backend.push(
         [job("a"), job("b"), job("c"), Envelope(id="d", queue="jobs", body=b"{}", delay=5)]
     )
-    [held, failing, parked] = backend.claim(["jobs"], limit=3, lease=60)
+    [held, failing, parked] = backend.claim(["jobs"], limit=3, lease=60, token=token_hex(16))
     backend.bury([failing], error="boom", charge=Charge.ERROR)
     backend.release([parked], delay=3, charge=Charge.RELEASE, parked="why")
     server.ask("DEL", *map(key, gone))
@@ -567,11 +568,11 @@ def test_what_is_in_one_of_two_sets_is_put_in_both_again(backend, server):
     backend.push([job("a"), job("b")])
     backend.push([Envelope(id="c", queue="jobs", body=b"{}", delay=5)])
     server.ask("DEL", key("line"))
-    assert backend.claim(["jobs"], limit=10, lease=60) == []
+    assert backend.claim(["jobs"], limit=10, lease=60, token=token_hex(16)) == []
 
     assert backend.next_due(["jobs"]) == 0
 
-    claims = backend.claim(["jobs"], limit=1, lease=60)
+    claims = backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
     assert [claim.envelope.id for claim in claims] == ["a"]  # in their order
     server.ask("DEL", key("order"))
     assert backend.next_due(["jobs"]) == 0
@@ -638,10 +639,10 @@ def test_more_than_a_step_handles_is_handled_in_several(backend, clock):
     backend.push([job(name) for name in names])
     assert backend.size("jobs").ready == many
 
-    claims = backend.claim(["jobs"], limit=many, lease=60)
+    claims = backend.claim(["jobs"], limit=many, lease=60, token=token_hex(16))
     assert len(claims) == REDIS_STEP
-    claims += backend.claim(["jobs"], limit=many, lease=60)
-    claims += backend.claim(["jobs"], limit=many, lease=60)
+    claims += backend.claim(["jobs"], limit=many, lease=60, token=token_hex(16))
+    claims += backend.claim(["jobs"], limit=many, lease=60, token=token_hex(16))
     assert [claim.envelope.id for claim in claims] == names
     assert backend.extend(claims, lease=90) == []
     assert backend.bury(claims, error="boom", charge=Charge.ERROR) == []
@@ -650,7 +651,7 @@ def test_more_than_a_step_handles_is_handled_in_several(backend, clock):
     assert backend.revive(names) == names
     assert len(backend.peek(limit=many)) == many
     assert backend.cancel(names[:-5]) == names[:-5]
-    claims = backend.claim(["jobs"], limit=many, lease=60)
+    claims = backend.claim(["jobs"], limit=many, lease=60, token=token_hex(16))
     assert backend.release(claims, delay=0, charge=Charge.NOTHING) == []
     assert backend.ack(claims) == claims
     backend.push([job(name) for name in names[:-5]])
@@ -662,9 +663,11 @@ def test_what_a_lost_claim_of_a_whole_step_took_is_given_back(proxy, through):
     through.push([job() for _ in range(REDIS_STEP)])
     lose(proxy, 1)
     with pytest.raises(BackendUnavailable):
-        through.claim(["jobs"], limit=REDIS_STEP, lease=60)
+        through.claim(["jobs"], limit=REDIS_STEP, lease=60, token=token_hex(16))
 
-    assert len(through.claim(["jobs"], limit=REDIS_STEP, lease=60)) == REDIS_STEP
+    assert (
+        len(through.claim(["jobs"], limit=REDIS_STEP, lease=60, token=token_hex(16))) == REDIS_STEP
+    )
 
 
 def test_a_page_whose_jobs_have_all_gone_is_not_the_last(backend, monkeypatch):

@@ -12,6 +12,7 @@ import warnings
 from contextlib import closing
 from functools import partial
 from itertools import count
+from secrets import token_hex
 from threading import Event, Thread
 
 import pytest
@@ -101,7 +102,7 @@ def pushed(backend):
 
 def claimed(backend):
     pushed(backend)
-    return backend.claim(["jobs"], limit=2, lease=LEASE)
+    return backend.claim(["jobs"], limit=2, lease=LEASE, token=token_hex(16))
 
 
 def buried(backend):
@@ -124,7 +125,7 @@ def test_a_killed_push_stored_all_or_none(tmp_path):
 def test_a_killed_claim_loses_nothing(tmp_path):
     for backend in kill_at_each_statement(tmp_path, pushed, lambda backend, _: claimed(backend)):
         found = []
-        while claims := backend.claim(["jobs"], limit=2, lease=LEASE):
+        while claims := backend.claim(["jobs"], limit=2, lease=LEASE, token=token_hex(16)):
             found += [(claim.envelope.id, claim.losses) for claim in claims]
         assert found == [("a", 0), ("b", 0)]
 
@@ -188,7 +189,7 @@ def test_a_batch_whose_return_was_killed_is_whole_or_lost(tmp_path):
         lambda b, claims: b.release(claims, delay=0, charge=Charge.NOTHING),
     ):
         found = []
-        while claims := backend.claim(["jobs"], limit=2, lease=LEASE):
+        while claims := backend.claim(["jobs"], limit=2, lease=LEASE, token=token_hex(16)):
             found += [(one.envelope.id, one.attempts, one.losses, one.releases) for one in claims]
         assert found == [("a", 0, 0, 0), ("b", 0, 0, 0)]
 
@@ -215,11 +216,14 @@ def spoilt(backend):
 
 def test_a_killed_claim_of_a_row_that_cannot_be_run_leaves_it_in_one_place(tmp_path):
     for backend in kill_at_each_statement(
-        tmp_path, spoilt, lambda b, _: b.claim(["jobs"], limit=2, lease=LEASE)
+        tmp_path, spoilt, lambda b, _: b.claim(["jobs"], limit=2, lease=LEASE, token=token_hex(16))
     ):
         sizes = backend.size("jobs")
         assert sizes in (Sizes(ready=2), Sizes(ready=1, failed=1))
-        assert [one.envelope.id for one in backend.claim(["jobs"], limit=2, lease=LEASE)] == ["b"]
+        assert [
+            one.envelope.id
+            for one in backend.claim(["jobs"], limit=2, lease=LEASE, token=token_hex(16))
+        ] == ["b"]
         assert [job.envelope.id for job in backend.failed(limit=10)] == ["a"]
 
 
@@ -248,7 +252,7 @@ def test_both_sides_of_a_fork_use_the_backend(tmp_path):
 
         assert in_child(lambda: backend.push([job("child")])) == 0
 
-        claims = backend.claim(["jobs"], limit=9, lease=LEASE)
+        claims = backend.claim(["jobs"], limit=9, lease=LEASE, token=token_hex(16))
         assert [claim.envelope.id for claim in claims] == ["parent", "child"]
 
 
@@ -273,8 +277,14 @@ def test_forks_beside_busy_threads_neither_hang_nor_lose(tmp_path):
             thread.join()
 
         assert statuses == [0] * 8
-        found = [claim.envelope.id for claim in backend.claim(["jobs"], limit=10**6, lease=LEASE)]
-        found += [claim.envelope.id for claim in backend.claim(["jobs"], limit=9, lease=LEASE)]
+        found = [
+            claim.envelope.id
+            for claim in backend.claim(["jobs"], limit=10**6, lease=LEASE, token=token_hex(16))
+        ]
+        found += [
+            claim.envelope.id
+            for claim in backend.claim(["jobs"], limit=9, lease=LEASE, token=token_hex(16))
+        ]
         assert sorted(found) == sorted([*pushed, *(f"c{i}" for i in range(8))])
 
 
@@ -302,6 +312,7 @@ def test_a_backend_that_a_fork_began_without_is_not_disturbed_by_its_end(tmp_pat
 PROCESS = """
 import sys
 from importlib import import_module
+from secrets import token_hex
 
 from eventbus.backends import sqlite_file
 from eventbus.backends.sqlite import SqliteBackend
@@ -315,7 +326,7 @@ for number in range(jobs):
     backend.push([Envelope(id=f"{me}-{number}", queue="jobs", body=b"{}")])
 print("pushed", flush=True)
 sys.stdin.readline()
-while claims := backend.claim(["jobs"], limit=5, lease=600):
+while claims := backend.claim(["jobs"], limit=5, lease=600, token=token_hex(16)):
     for claim in claims:
         print(claim.envelope.id)
     assert backend.ack(claims) == []

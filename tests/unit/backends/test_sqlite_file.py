@@ -8,6 +8,7 @@ import stat
 import sys
 from contextlib import closing
 from functools import partial
+from secrets import token_hex
 from threading import Thread
 
 import pytest
@@ -132,7 +133,7 @@ def test_a_file_that_is_switched_to_wal_under_a_running_process_is_refused(backe
     other.execute("PRAGMA journal_mode = WAL")
 
     with pytest.raises(MissingDependency, match="switched to WAL"):
-        backend.claim(["jobs"], limit=1, lease=60)
+        backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
 
     other.close()
 
@@ -394,7 +395,7 @@ def test_a_file_that_is_gone_is_not_written_to_and_not_made_anew(backend, path, 
 
     for verb in (
         lambda: backend.push([Envelope(id="b", queue="jobs", body=b"{}")]),
-        lambda: backend.claim(["jobs"], limit=1, lease=60),
+        lambda: backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16)),
         lambda: backend.size("jobs"),
     ):
         with pytest.raises(BackendUnavailable, match=change):
@@ -446,7 +447,7 @@ def test_an_error_of_sqlite_is_translated_and_undoes_what_had_begun(backend, pat
     backend.push([JOB])
     other = DRIVER.connect(path, isolation_level=None)
     other.execute("ALTER TABLE failed RENAME TO hidden")
-    [claim] = backend.claim(["jobs"], limit=1, lease=60)
+    [claim] = backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
 
     with pytest.raises(BackendUnavailable, match="no such table") as caught:
         backend.bury([claim], error="boom", charge=Charge.ERROR)
@@ -465,10 +466,10 @@ def test_a_writer_that_does_not_end_makes_the_store_unavailable(path):
     other.execute("BEGIN IMMEDIATE")
 
     with pytest.raises(BackendUnavailable, match="locked"):
-        backend.claim(["jobs"], limit=1, lease=60)
+        backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
 
     other.close()
-    assert len(backend.claim(["jobs"], limit=1, lease=60)) == 1
+    assert len(backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))) == 1
 
 
 def test_a_full_file_stores_nothing_and_recovers(backend):
@@ -511,12 +512,12 @@ def test_a_full_file_keeps_what_it_acknowledged_and_drains_when_space_returns(ba
 
     assert "full" in str(refused[0])
     assert backend.size("jobs").ready == len(stored)
-    claims = backend.claim(["jobs"], limit=1, lease=60)
+    claims = backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
     assert backend.ack(claims) == []
     monkeypatch.undo()
     backend.close()
     backend.push([Envelope(id="again", queue="jobs", body=b"{}")])
-    claims += backend.claim(["jobs"], limit=100, lease=60)
+    claims += backend.claim(["jobs"], limit=100, lease=60, token=token_hex(16))
     assert sorted(claim.envelope.id for claim in claims) == sorted([*stored, "again"])
 
 
@@ -534,7 +535,7 @@ def test_a_file_that_can_only_be_read_takes_no_push(backend, path, monkeypatch):
     with pytest.raises(BackendUnavailable, match="readonly"):
         backend.push([Envelope(id="b", queue="jobs", body=b"{}")])
     with pytest.raises(BackendUnavailable, match="readonly"):
-        backend.claim(["jobs"], limit=1, lease=60)
+        backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
 
 
 def test_an_empty_queue_is_looked_at_without_the_lock_of_a_writer(path):
@@ -544,7 +545,7 @@ def test_an_empty_queue_is_looked_at_without_the_lock_of_a_writer(path):
     writer = DRIVER.connect(path, isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
 
-    assert backend.claim(["empty"], limit=1, lease=60) == []
+    assert backend.claim(["empty"], limit=1, lease=60, token=token_hex(16)) == []
     assert backend.flags() == {}
     assert backend.next_due(["empty"]) is None
 
@@ -559,12 +560,12 @@ def test_a_claim_looks_again_under_the_lock(backend, monkeypatch):
     begin = backend._file._patiently
 
     def slowly(*act):
-        assert len(other.claim(["jobs"], limit=1, lease=60)) == 1
+        assert len(other.claim(["jobs"], limit=1, lease=60, token=token_hex(16))) == 1
         begin(*act)
 
     monkeypatch.setattr(backend._file, "_patiently", slowly)
 
-    assert backend.claim(["jobs"], limit=1, lease=60) == []
+    assert backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16)) == []
     other.close()
 
 
@@ -728,7 +729,7 @@ def test_only_a_push_is_reported_as_stored_or_not(backend, faulty):
     faulty(done=True)
 
     with pytest.raises(BackendUnavailable):
-        backend.claim(["jobs"], limit=1, lease=60)
+        backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
 
 
 # Connections
@@ -740,7 +741,7 @@ def test_a_body_that_was_mended_by_hand_is_still_bytes(backend, path):
     with closing(DRIVER.connect(path, isolation_level=None)) as db:
         db.execute("UPDATE envelopes SET body = '{\"v\":1}', crc = NULL")
 
-    claims = backend.claim(["jobs"], limit=2, lease=60)
+    claims = backend.claim(["jobs"], limit=2, lease=60, token=token_hex(16))
     backend.bury(claims[1:], error="", charge=Charge.ERROR)
 
     assert [one.envelope.body for one in claims] == [b'{"v":1}'] * 2

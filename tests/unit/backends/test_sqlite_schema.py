@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from secrets import token_hex
 
 import pytest
 
@@ -112,7 +113,7 @@ def test_a_file_of_an_older_schema_is_brought_up_and_keeps_every_job(backend, ol
 
     assert backend.apply_schema() == []
     assert backend.size("jobs") == Sizes(ready=1, delayed=1, failed=1)
-    [claim] = backend.claim(["jobs"], limit=9, lease=60)
+    [claim] = backend.claim(["jobs"], limit=9, lease=60, token=token_hex(16))
     assert (claim.envelope.id, claim.attempts, claim.exceptions) == ("waits", 2, 0)
     assert backend.release([claim], delay=9, charge=Charge.ERROR, parked="why") == []
     assert [job.envelope.id for job in backend.peek(parked=True, limit=9)] == ["waits"]

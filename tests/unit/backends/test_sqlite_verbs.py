@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from secrets import token_hex
 
 import pytest
 
@@ -87,7 +88,9 @@ def test_a_path_that_cannot_be_is_named_with_its_file(path, name):
 
 VERBS = {
     "push": lambda backend, claims: backend.push([job("b")]),
-    "claim": lambda backend, claims: backend.claim(["jobs"], limit=1, lease=60),
+    "claim": lambda backend, claims: backend.claim(
+        ["jobs"], limit=1, lease=60, token=token_hex(16)
+    ),
     "extend": lambda backend, claims: backend.extend(claims, lease=60),
     "ack": lambda backend, claims: backend.ack(claims),
     "release": lambda backend, claims: backend.release(claims, delay=0, charge=Charge.NOTHING),
@@ -111,7 +114,7 @@ VERBS = {
 @pytest.mark.parametrize("verb", VERBS)
 def test_an_error_names_the_verb_and_the_file(backend, path, verb):
     backend.push([job("a")])
-    claims = backend.claim(["jobs"], limit=1, lease=60)
+    claims = backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
     path.rename(path.with_name("kept.db"))
 
     with pytest.raises(BackendUnavailable, match="the file was deleted while") as told:
@@ -127,26 +130,26 @@ def test_an_error_names_the_verb_and_the_file(backend, path, verb):
 
 def test_an_extension_of_some_leaves_the_lease_of_the_others(backend, clock):
     backend.push([job("a"), job("b")])
-    first, second = backend.claim(["jobs"], limit=2, lease=60)
+    first, second = backend.claim(["jobs"], limit=2, lease=60, token=token_hex(16))
 
     assert backend.extend([second], lease=600) == []
 
     clock.advance(60)
-    [lost] = backend.claim(["jobs"], limit=2, lease=60)
+    [lost] = backend.claim(["jobs"], limit=2, lease=60, token=token_hex(16))
     assert lost.envelope.id == first.envelope.id
 
 
 def test_of_equal_dues_the_first_pushed_comes_first_whatever_its_id(backend):
     backend.push([job(name) for name in "cab"])
 
-    claims = backend.claim(["jobs"], limit=3, lease=60)
+    claims = backend.claim(["jobs"], limit=3, lease=60, token=token_hex(16))
 
     assert [claim.envelope.id for claim in claims] == ["c", "a", "b"]
 
 
 def test_as_many_parked_as_asked_for_are_shown_and_the_next_from_the_cursor(backend):
     backend.push([job(str(number)) for number in range(5)])
-    claims = backend.claim(["jobs"], limit=5, lease=60)
+    claims = backend.claim(["jobs"], limit=5, lease=60, token=token_hex(16))
     backend.release(claims, delay=60, charge=Charge.NOTHING, parked="an unknown name")
 
     first = backend.peek(parked=True, limit=2)
@@ -159,7 +162,11 @@ def test_as_many_parked_as_asked_for_are_shown_and_the_next_from_the_cursor(back
 @pytest.mark.parametrize("ids", [None, ["1", "2", "3", "4"]])
 def test_as_many_failed_as_asked_for_are_shown_and_the_next_from_the_cursor(backend, ids):
     backend.push([job(str(number)) for number in range(5)])
-    backend.bury(backend.claim(["jobs"], limit=5, lease=60), error="", charge=Charge.ERROR)
+    backend.bury(
+        backend.claim(["jobs"], limit=5, lease=60, token=token_hex(16)),
+        error="",
+        charge=Charge.ERROR,
+    )
 
     first = backend.failed(ids=ids, limit=2)
     others = backend.failed(ids=ids, limit=9, after=first[-1].cursor)
@@ -175,7 +182,7 @@ def test_a_body_that_was_mended_by_hand_is_bytes_to_every_verb(backend):
     alter(backend, mend)
     assert [one.envelope.body for one in backend.peek(limit=1)] == [b'{"v":1}']
 
-    [claim] = backend.claim(["jobs"], limit=1, lease=60)
+    [claim] = backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
     assert claim.envelope.body == b'{"v":1}'
 
     backend.release([claim], delay=60, charge=Charge.NOTHING, parked="an unknown name")
@@ -186,7 +193,7 @@ def test_a_body_of_text_in_a_row_without_a_due_is_bytes(backend):
     backend.push([job("a")])
     alter(backend, "UPDATE envelopes SET body = '{}', due = 'x', crc = NULL")
 
-    [claim] = backend.claim(["jobs"], limit=1, lease=60)
+    [claim] = backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
 
     assert claim.envelope.body == b"{}"
 
@@ -196,7 +203,7 @@ def test_the_largest_body_that_is_read_is_whole_to_every_verb(backend):
     backend.push([Envelope(id="a", queue="jobs", body=largest)])
 
     [seen] = backend.peek(limit=1)
-    [claim] = backend.claim(["jobs"], limit=1, lease=60)
+    [claim] = backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
     backend.bury([claim], error="", charge=Charge.ERROR)
     [failed] = backend.failed(limit=10)
 
@@ -208,7 +215,7 @@ def test_the_largest_body_that_is_read_is_whole_to_every_verb(backend):
 def test_failed_jobs_come_in_the_order_of_their_burials_whatever_the_clock_said(backend):
     """A page of them is found by its cursor, however many there are."""
     backend.push([job(name) for name in "abc"])
-    for claim in backend.claim(["jobs"], limit=3, lease=60):
+    for claim in backend.claim(["jobs"], limit=3, lease=60, token=token_hex(16)):
         backend.bury([claim], error="", charge=Charge.ERROR)
     assert [one.envelope.id for one in backend.failed(limit=10)] == ["a", "b", "c"]
 
@@ -238,7 +245,7 @@ def test_a_text_is_as_large_as_its_bytes(backend, due):
     alter(backend, mend, "é" * (BODY_SIZE_LIMIT // 2 + 1), due, "large")
     assert [one.left_out > 0 for one in backend.peek(limit=2)] == [False, True]
 
-    claims = backend.claim(["jobs"], limit=2, lease=60)
+    claims = backend.claim(["jobs"], limit=2, lease=60, token=token_hex(16))
 
     assert [claim.envelope.id for claim in claims] == ["fits"]
     [failed] = backend.failed(limit=10)
@@ -248,13 +255,13 @@ def test_a_text_is_as_large_as_its_bytes(backend, due):
 def test_who_was_lost_once_is_handed_out_by_itself_from_then_on(backend, clock):
     """Also after it was given back, and beside those that were never lost."""
     backend.push([job("lost")])
-    backend.claim(["jobs"], limit=1, lease=60)
+    backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
     clock.advance(60)
-    claims = backend.claim(["jobs"], limit=1, lease=60)
+    claims = backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
     backend.release(claims, delay=0, charge=Charge.ATTEMPT)
     backend.push([job("a"), job("b")])
 
-    found = [backend.claim(["jobs"], limit=9, lease=60) for _ in range(2)]
+    found = [backend.claim(["jobs"], limit=9, lease=60, token=token_hex(16)) for _ in range(2)]
 
     assert [[claim.envelope.id for claim in claims] for claims in found] == [["lost"], ["a", "b"]]
 
@@ -262,10 +269,10 @@ def test_who_was_lost_once_is_handed_out_by_itself_from_then_on(backend, clock):
 def test_a_release_that_keeps_its_place_is_due_with_its_own_delay(backend, clock):
     backend.push([job("later", delay=30), job("sooner", delay=20)])
     clock.advance(40)
-    claims = backend.claim(["jobs"], limit=2, lease=60)
+    claims = backend.claim(["jobs"], limit=2, lease=60, token=token_hex(16))
     backend.push([job("new")])
 
     backend.release(claims, delay=0, charge=Charge.NOTHING)
 
-    claims = backend.claim(["jobs"], limit=3, lease=60)
+    claims = backend.claim(["jobs"], limit=3, lease=60, token=token_hex(16))
     assert [claim.envelope.id for claim in claims] == ["sooner", "later", "new"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 
@@ -64,7 +65,9 @@ def test_the_clock_reaches_the_backend():
 
     backend.push([Envelope(id="a", queue="jobs", body=b"")])
 
-    assert backend.claim(["jobs"], limit=1, lease=1)[0].pushed_at == clock.now()
+    assert (
+        backend.claim(["jobs"], limit=1, lease=1, token=token_hex(16))[0].pushed_at == clock.now()
+    )
 
 
 def test_a_url_names_the_default_queue():

@@ -9,7 +9,7 @@ import pytest
 
 from eventbus.defaults import HEALTH_BEAT, STUCK_AFTER
 from eventbus.queue.envelope import Envelope
-from eventbus.worker.ledger import NOTHING_LEFT, Ledger, SharedLedger, make_file
+from eventbus.worker.ledger import NOTHING_LEFT, Ledger, Left, SharedLedger, make_file
 
 
 @pytest.fixture
@@ -134,6 +134,55 @@ def test_a_batch_that_does_not_fit_is_not_noted(written, read, claims):
     written.begins(claims[0])
     written.runs(1.0)
     assert read.is_empty
+
+
+def test_a_claim_that_is_being_made_is_known_by_its_token(written, read, claims):
+    written.claims(["high", "low"], "a1")
+
+    assert read.left() == Left(finished=(), running=None, waiting=(), claim=(["high", "low"], "a1"))
+    assert read.is_empty
+    assert not read.has_worked
+
+
+def test_a_batch_takes_the_place_of_its_claim(written, read, claims):
+    written.claims(["jobs"], "a1")
+
+    written.takes(claims)
+
+    assert read.left().claim is None
+    assert ids(read.left().waiting) == ids(claims)
+
+
+def test_a_claim_takes_the_place_of_the_batch_before_it(written, read, claims):
+    written.takes(claims)
+    written.begins(claims[3])
+    written.runs(1.0)
+
+    written.claims(["jobs"], "a1")
+    written.ran()  # of the batch before
+
+    assert read.left() == Left(finished=(), running=None, waiting=(), claim=(["jobs"], "a1"))
+    assert not read.is_overdue(now=time.monotonic() + 1_000_000)
+
+
+def test_a_claim_that_does_not_fit_is_not_noted(written, read, claims):
+    written.takes(claims)
+
+    written.claims([f"queue-{number:0100}" for number in range(1_000)], "a1")
+
+    assert read.left() == NOTHING_LEFT
+    written.takes(claims)
+    assert ids(read.left().waiting) == ids(claims)
+
+
+def test_who_has_settled_what_it_held_may_have_been_claiming(written, read, claims):
+    written.claims(["jobs"], "a1")
+    read.settled()
+    assert written.left().claim == (["jobs"], "a1")
+
+    written.takes(claims)
+    read.settled()
+    assert written.left() == NOTHING_LEFT
 
 
 @pytest.mark.parametrize("reason", ["signal", "max_jobs", ""])

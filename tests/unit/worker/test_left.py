@@ -15,6 +15,7 @@ from eventbus.queue.envelope import Envelope
 from eventbus.worker import ExitCode, Worker
 from eventbus.worker.ledger import NOTHING_LEFT, SharedLedger, make_file
 from eventbus.worker.left import settle_left
+from eventbus.worker.noting import NotingPort
 
 RAN: list[int] = []
 
@@ -79,6 +80,36 @@ def test_what_was_finished_does_not_run_again_and_what_waited_runs_at_once(bus, 
 
     assert sorted(RAN) == [2, 3, 4]
     assert port.size("jobs") == Sizes()
+    assert ledger.left() == NOTHING_LEFT
+
+
+def test_what_a_claim_took_is_given_back_although_nobody_noted_what(bus, port, ledger):
+    bus.listen(note)
+    for number in range(3):
+        bus.dispatch(Ordered(number))
+    NotingPort(port, ledger).claim(["jobs"], limit=3)
+
+    assert work(bus, ledger) is ExitCode.DONE
+
+    assert RAN == [0, 1, 2]
+    assert port.size("jobs") == Sizes()
+
+
+def test_a_claim_is_noted_before_it_is_made(bus, port, ledger, monkeypatch):
+    bus.listen(note)
+    bus.dispatch(Ordered(1))
+    claim, noted = port.backend.claim, []
+
+    def watched(queues, *, token, **options):
+        noted.append(ledger.left().claim == (list(queues), token))
+        return claim(queues, token=token, **options)
+
+    monkeypatch.setattr(port.backend, "claim", watched)
+
+    work(bus, ledger)
+
+    assert noted == [True, True]
+    assert RAN == [1]
     assert ledger.left() == NOTHING_LEFT
 
 
