@@ -18,6 +18,8 @@ __all__ = [
     "BATCH_TIME",
     "BODY_HEAD",
     "BODY_SIZE_LIMIT",
+    "CONCURRENCY_LIMIT",
+    "CONCURRENCY_SLACK",
     "CONNECTION",
     "DATA_DEPTH_LIMIT",
     "DATA_KEYS_LIMIT",
@@ -230,6 +232,17 @@ BATCH_LIMIT: Final = 200
 #: Unit: s, > 0. Jobs that take longer than this are claimed one by one.
 #: Source: a few tens of milliseconds: what is claimed and not begun keeps nobody waiting long.
 BATCH_TIME: Final = 0.03
+
+#: Most jobs of a worker at once on one loop (`--concurrency`).
+#: Unit: jobs.
+#: Source: what each of them costs where processes are watched, two maps of memory and some pages, is little
+#: up to there.
+CONCURRENCY_LIMIT: Final = 10_000
+
+#: How many jobs of such a worker may be done and not yet acked, where processes are watched.
+#: Unit: jobs.
+#: Source: ten thousand a second, more than one process runs, for as long as acks are gathered and written.
+CONCURRENCY_SLACK: Final = 256
 
 #: Longest name of a queue or connection, and longest id of a job.
 #: Unit: characters.

@@ -21,7 +21,17 @@ from eventbus.errors import AsyncListenerInSyncDispatch
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["Blocking", "Effect", "Runners", "Waits", "Walk", "adrive", "drive", "loop_runs"]
+__all__ = [
+    "Blocking",
+    "Effect",
+    "Runners",
+    "Waits",
+    "Walk",
+    "adrive",
+    "drive",
+    "loop_runs",
+    "new_loop",
+]
 
 
 @frozen
@@ -186,7 +196,7 @@ class _Runner:
         import weakref
 
         self.process = os.getpid()
-        self._runner: asyncio.Runner = asyncio.Runner(loop_factory=_loop)
+        self._runner: asyncio.Runner = asyncio.Runner(loop_factory=new_loop)
         # Closed with the thread that it belongs to, and at the latest when the interpreter exits.
         self.close = weakref.finalize(self, _end, self._runner, self.process)
 
@@ -198,7 +208,8 @@ class _Runner:
         return self._runner.run(wait(), context=copy_context())
 
 
-def _loop() -> asyncio.AbstractEventLoop:
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Return a loop that a process may have when it is forked."""
     import asyncio
     import selectors
 

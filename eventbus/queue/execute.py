@@ -265,7 +265,7 @@ class Executor:
                     execution.raised = yield from self._handling.call(execution, way)
             if self._decide(execution) and settler is not None:
                 try:
-                    yield Blocking(partial(_settling(execution, settler), execution))
+                    yield from _settled(execution, settler)
                 except LeaseLost as error:
                     _note_loss(execution, error)
             yield from self._tell_outcome(execution)
@@ -383,12 +383,15 @@ def _note_loss(execution: Execution, error: LeaseLost) -> None:
     _log().warning("%s", short(str(error)), extra={"job": execution.facts})
 
 
-def _settling(execution: Execution, settler: Settler) -> Callable[[Execution], None]:
-    """Return what tells the store of the outcome."""
-    outcome = execution.outcome
-    if outcome is Outcome.RELEASED:
-        return settler.release
-    return settler.bury if outcome is Outcome.FAILED else settler.ack
+def _settled(execution: Execution, settler: Settler) -> Walk:
+    """Tell the store of the outcome."""
+    settle = {Outcome.RELEASED: settler.release, Outcome.FAILED: settler.bury}.get(
+        execution.outcome
+    )
+    if settle is None and settler.gathers:
+        settler.ack(execution)
+    else:
+        yield Blocking(partial(settle or settler.ack, execution))
 
 
 def _log() -> Any:

@@ -6,7 +6,7 @@ import inspect
 import traceback
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from attrs import define, evolve, field, frozen
 
@@ -174,6 +174,9 @@ class Settler(Protocol):
     called again when the store was away.
     """
 
+    #: `ack` only notes what is done: to call it does not block.
+    gathers: ClassVar[bool]
+
     def ack(self, execution: Execution) -> None:
         """Remove the job: it is done."""
         ...
@@ -189,6 +192,8 @@ class Settler(Protocol):
 
 class PortSettler:
     """Tells the store at once, and waits for it."""
+
+    gathers: ClassVar[bool] = False
 
     def ack(self, execution: Execution) -> None:
         """Remove the job; `LeaseLost` if somebody else has it."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from eventbus.bus import EventBus
-from eventbus.defaults import BATCH_LIMIT, GRACE, LEASE, SLEEP, TIMEOUT, TRIES
+from eventbus.defaults import BATCH_LIMIT, CONCURRENCY_LIMIT, GRACE, LEASE, SLEEP, TIMEOUT, TRIES
 from eventbus.errors import ApplicationNotFound, BackendError, ConfigurationError, EventBusError
 from eventbus.locate import configured_application, find_bus
 from eventbus.worker.exits import ExitCode
@@ -18,6 +18,7 @@ from eventbus.worker.logs import configure
 from eventbus.worker.loop import Worker
 from eventbus.worker.processes import run_processes
 from eventbus.worker.reload import run_reloading
+from eventbus.worker.settings import ledgers_for
 from eventbus.worker.slot import Slot
 
 __all__ = ["main"]
@@ -93,6 +94,8 @@ _SOME_SECONDS: Final = click.FloatRange(min=0, min_open=True)
               help="Most jobs claimed at once, fewer where they are slow; 1 is one by one.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=1), default=1,
               help="Jobs that run at once in a process, each in a thread of its own.")  # fmt: skip
+@click.option("--concurrency", type=click.IntRange(1, CONCURRENCY_LIMIT), default=1,
+              help="Async jobs that run at once in a process, on one loop.")  # fmt: skip
 @click.option("--processes", type=click.IntRange(min=1), default=1,
               help="Worker processes to keep running; more than 1 are watched and replaced by another.")  # fmt: skip
 @click.option("--health-file", type=click.Path(dir_okay=False, path_type=Path),
@@ -145,8 +148,9 @@ def command(
         if reload:
             sys.exit(run_reloading([one for one in sys.argv[1:] if one != "--reload"]))
         if processes > 1 and slot is None:
-            threads, grace = options["threads"], options["grace"]
-            sys.exit(run_processes(sys.argv[1:], processes, threads=threads, grace=grace))
+            ledgers = ledgers_for(options["threads"], options["concurrency"])
+            grace = options["grace"]
+            sys.exit(run_processes(sys.argv[1:], processes, ledgers=ledgers, grace=grace))
         bus = find_bus(named)
         options |= {"queues": queue or (), "name": name, "health_file": health_file}
         code = _worker(bus, slot, options).run()
@@ -165,7 +169,7 @@ def _worker(bus: EventBus, slot: Slot | None, options: dict[str, Any]) -> Worker
     except ConfigurationError as error:
         raise click.UsageError(str(error)) from error
     if slot is not None:
-        worker.ledgers, worker.died = slot.ledgers(worker.threads), slot.how
+        worker.ledgers, worker.died = slot.ledgers(worker.settings.ledgers), slot.how
         worker.signals.paused = slot.paused
     return worker
 

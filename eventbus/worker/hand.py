@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from eventbus.backends.base import Claim
 from eventbus.backends.port import Port
@@ -35,6 +36,9 @@ class Hand:
         lease: Seconds that a claim, or a renewal, lasts.
         ran: Told that the running job is settled, or that all that is left is to ack it.
     """
+
+    #: An ack may find that several are to be written, and write them.
+    gathers: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -259,11 +263,15 @@ class Hand:
         with self._lock:
             seized = self._seized
             if not seized:
-                self._running = self._execution = None
+                self._taken_out(execution)
         if seized:
             threading.Event().wait()  # this process is being ended
         assert execution.claim is not None  # only claimed jobs are settled
         return execution.claim
+
+    def _taken_out(self, execution: Execution) -> None:  # noqa: ARG002 - there is one
+        """Have a run no longer running; the lock is held."""
+        self._running = self._execution = None
 
     def _taken(self, claims: deque[Claim] | list[Claim]) -> list[Claim]:
         with self._lock:

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from eventbus.backends.base import Claim
 from eventbus.backends.orders import Orders
@@ -28,7 +28,7 @@ from eventbus.worker.health import Health
 from eventbus.worker.ledger import Ledger
 from eventbus.worker.left import settle_left
 from eventbus.worker.noting import NotingPort
-from eventbus.worker.settings import Claiming, checked, duration, whole
+from eventbus.worker.settings import Claiming, Settings, checked, duration
 from eventbus.worker.shift import Shift
 from eventbus.worker.signals import Signals
 from eventbus.worker.stops import Tally
@@ -36,6 +36,9 @@ from eventbus.worker.telling import tell
 from eventbus.worker.threads import Crew, ProcessSignals
 from eventbus.worker.turns import Turns
 from eventbus.worker.vital import State
+
+if TYPE_CHECKING:
+    from eventbus.worker.concurrency import LoopCrew
 
 __all__ = ["Worker"]
 
@@ -71,6 +74,8 @@ class Worker:
         batch: Most jobs claimed at once, fewer where jobs are slow; 1 claims and acks one by one.
         threads: How many jobs run at once, each in a thread of its own. A sync listener is not
             interrupted there: around one that is over its time the process ends, once it is a worker's own.
+        concurrency: How many jobs run at once on one loop in this thread: for jobs that are async. While a
+            sync one runs, the others stand still.
         name: What logs, events and the health file call it.
         health_file: A file that it keeps current, for `eventbus health`.
         paused_when: Asked before each claim; nothing is claimed while it answers True.
@@ -128,6 +133,7 @@ class Worker:
         grace: float | timedelta = GRACE,
         batch: int = BATCH_LIMIT,
         threads: int = 1,
+        concurrency: int = 1,
         name: str | None = None,
         health_file: str | os.PathLike[str] | None = None,
         paused_when: Callable[[], bool] | None = None,
@@ -136,11 +142,7 @@ class Worker:
         self.bus = bus
         self.connection = bus.connections.checked(connection)
         self.turns = Turns(queues)
-        self.rules = Rules(
-            tries=whole_tries(tries, where="a worker"),
-            timeout=duration("timeout", timeout),
-            backoff=backoff_of(backoff, where="a worker"),
-        )
+        self.rules = _rules(tries, duration("timeout", timeout), backoff)
         self.settings = checked(
             once=once,
             stop_when_empty=stop_when_empty,
@@ -152,12 +154,12 @@ class Worker:
             rest=rest,
             lease=lease,
             batch=batch,
+            threads=threads,
+            concurrency=concurrency,
             paused_when=paused_when,
             claim=claim,
         )
-        self.threads = 1 if once else whole("threads", threads, least=1)
-        kind = Signals if self.threads == 1 else ProcessSignals
-        self.signals = kind(grace=duration("grace", grace))
+        self.signals = _signals(self.settings, duration("grace", grace))
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
         if health_file is not None:
             self._health = Health(health_file, name=self.name, connection=self.connection)
@@ -240,8 +242,8 @@ class Worker:
             if self._health is not None:
                 ending.callback(self._health.close)
                 self._health.beat(State.STARTING, queues=queues)
-            make = partial(self._shift, port, turns, orders, Tally(self.settings.max_jobs))
-            crew = ending.enter_context(Crew(self.signals, make, threads=self.threads))
+            crew = self._crew(port, turns, orders)
+            ending.enter_context(crew)
             _log.info("worker begins: %s of %s", ", ".join(queues), port.backend.name)
             self._tell(WorkerStarting(queues=queues, **said))
             started_at = datetime.now(UTC)
@@ -266,6 +268,27 @@ class Worker:
         if reason is StopReason.MEMORY:
             return ExitCode.MEMORY
         return ExitCode.JOB_RAISED if self.settings.once and crew.raised else ExitCode.DONE
+
+    def _crew(self, port: Port, turns: Turns, orders: Orders | None) -> Crew | LoopCrew:
+        settings, tally = self.settings, Tally(self.settings.max_jobs)
+        if settings.concurrency == 1:
+            make = partial(self._shift, port, turns, orders, tally)
+            return Crew(self.signals, make, threads=settings.threads)
+        from eventbus.worker.concurrency import LoopCrew
+
+        return LoopCrew(
+            settings,
+            port=port,
+            executor=self.bus.executor(self.rules, self.signals),
+            signals=self.signals,
+            tally=tally,
+            ledgers=self.ledgers,
+            turns=turns,
+            orders=orders,
+            bus=self.bus,
+            health=self._health,
+            limit=self.rules.timeout,
+        )
 
     def _shift(
         self,
@@ -308,3 +331,24 @@ class Worker:
 
     def _tell(self, event: object) -> None:
         tell(event, bus=self.bus, limits=self.signals, limit=self.rules.timeout)
+
+
+def _rules(tries: int, timeout: float, backoff: Any) -> Rules:
+    """Return what holds where a listener does not say."""
+    where = "a worker"
+    return Rules(
+        tries=whole_tries(tries, where=where),
+        timeout=timeout,
+        backoff=backoff_of(backoff, where=where),
+    )
+
+
+def _signals(settings: Settings, grace: float) -> Signals:
+    """Return what hears signals for a worker's way to run jobs."""
+    if settings.concurrency > 1:
+        from eventbus.worker.tasks import (
+            LoopSignals,  # and asyncio, which costs other workers memory
+        )
+
+        return LoopSignals(grace=grace)
+    return Signals(grace=grace) if settings.threads == 1 else ProcessSignals(grace=grace)

@@ -55,7 +55,7 @@ _LOOK: Final = 1.0
 _BEGUN: Final = 5.0
 
 
-def run_processes(arguments: Sequence[str], count: int, *, threads: int, grace: float) -> int:
+def run_processes(arguments: Sequence[str], count: int, *, ledgers: int, grace: float) -> int:
     """
     Keep `count` worker processes running until they are told to stop; return the worst exit code.
 
@@ -66,10 +66,10 @@ def run_processes(arguments: Sequence[str], count: int, *, threads: int, grace: 
     Args:
         arguments: Those of `eventbus-worker`.
         count: How many, >= 1.
-        threads: How many each of them has, >= 1.
+        ledgers: How many each of them has, >= 1.
         grace: Seconds that running jobs have once it is to stop.
     """
-    with _Processes(arguments, count, threads, grace) as processes:
+    with _Processes(arguments, count, ledgers, grace) as processes:
         return processes.run()
 
 
@@ -112,11 +112,11 @@ class _Place:
 class _Processes:
     """The places, the signals, and when to stop."""
 
-    def __init__(self, arguments: Sequence[str], count: int, threads: int, grace: float) -> None:
+    def __init__(self, arguments: Sequence[str], count: int, ledgers: int, grace: float) -> None:
         self._command = [sys.executable, "-m", "eventbus.worker", *arguments]
         self._grace = grace
         self._places: list[_Place] = []
-        self._count, self._threads = count, threads
+        self._count, self._ledgers = count, ledgers
         #: Signals that came and were not passed on yet.
         self._signals: deque[int] = deque()
         #: How many of them were to stop.
@@ -136,9 +136,9 @@ class _Processes:
             # Nobody writes into it. Its other end is ours alone, and so ends with us.
             self._life, _ = self._pipe(ending)
             for number in range(1, self._count + 1):
-                file = make_file(self._threads)
+                file = make_file(self._ledgers)
                 ending.callback(os.close, file)
-                ledgers = [SharedLedger(file, one) for one in range(self._threads)]
+                ledgers = [SharedLedger(file, one) for one in range(self._ledgers)]
                 self._places.append(_Place(number=number, file=file, ledgers=ledgers))
             ending.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(wake))
             for number in (*_STOPS, *_ORDERS, signal.SIGCHLD):

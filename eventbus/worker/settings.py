@@ -11,11 +11,11 @@ from attrs import frozen
 
 from eventbus.backends.base import Claim
 from eventbus.backends.port import Port
-from eventbus.defaults import BATCH_LIMIT, LEASE, SLEEP
+from eventbus.defaults import BATCH_LIMIT, CONCURRENCY_LIMIT, CONCURRENCY_SLACK, LEASE, SLEEP
 from eventbus.errors import InvalidOption
 from eventbus.queue.envelope import seconds
 
-__all__ = ["Claiming", "Settings", "WorkerOptions", "checked", "duration", "whole"]
+__all__ = ["Claiming", "Settings", "WorkerOptions", "checked", "duration", "ledgers_for", "whole"]
 
 #: Seconds, or a `timedelta`.
 Duration = float | timedelta
@@ -41,6 +41,7 @@ class WorkerOptions(TypedDict, total=False):
     grace: Duration
     batch: int
     threads: int
+    concurrency: int
     name: str | None
     health_file: str | os.PathLike[str] | None
     paused_when: Callable[[], bool] | None
@@ -92,8 +93,35 @@ class Settings:
     lease: float
     #: Jobs.
     batch: int
+    threads: int
+    concurrency: int
     paused_when: Callable[[], bool] | None
     claim: Claiming
+
+    @property
+    def ledgers(self) -> int:
+        """How many ledgers it needs where another worker follows it."""
+        return ledgers_for(self.threads, self.concurrency)
+
+
+def ledgers_for(threads: int, concurrency: int) -> int:
+    """Return how many ledgers a worker needs: of each thread; or of claims, and of each job that is held."""
+    return threads if concurrency == 1 else 1 + concurrency + CONCURRENCY_SLACK
+
+
+def _check_together(threads: int, concurrency: int) -> None:
+    """Refuse what cannot be said of jobs that run at once."""
+    whole("threads", threads, least=1)
+    whole("concurrency", concurrency, least=1)
+    if threads > 1 < concurrency:
+        expected = "1 beside several threads: they are for sync jobs, it is for async ones"
+    elif concurrency > CONCURRENCY_LIMIT:
+        expected = f"at most {CONCURRENCY_LIMIT:,}"
+    else:
+        return
+    raise InvalidOption(
+        option="concurrency", value=concurrency, expected=expected, where="a worker"
+    )
 
 
 def checked(
@@ -108,10 +136,15 @@ def checked(
     rest: Duration = 0.0,
     lease: Duration = LEASE,
     batch: int = BATCH_LIMIT,
+    threads: int = 1,
+    concurrency: int = 1,
     paused_when: Callable[[], bool] | None = None,
     claim: Claiming | None = None,
 ) -> Settings:
     """Return what was given, if all of it can be; else `InvalidOption`."""
+    _check_together(threads, concurrency)
+    if once:
+        threads = concurrency = 1
     return Settings(
         once=once,
         stop_when_empty=stop_when_empty,
@@ -123,6 +156,8 @@ def checked(
         rest=duration("rest", rest),
         lease=_some("lease", lease),
         batch=whole("batch", batch, least=1),
+        threads=threads,
+        concurrency=concurrency,
         paused_when=paused_when,
         claim=_claimed if claim is None else claim,
     )

@@ -1,4 +1,4 @@
-"""One run of a worker: claim, run, settle, until there is a reason to stop."""
+"""One run of a worker: claim, run one after the other, settle, until there is a reason to stop."""
 
 from __future__ import annotations
 
@@ -10,28 +10,26 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from eventbus.backends.base import Bell, Claim
+from typing_extensions import override
+
+from eventbus.backends.base import Claim
 from eventbus.backends.orders import Orders
 from eventbus.backends.port import Port
 from eventbus.bus import EventBus
-from eventbus.defaults import ORDERS_INTERVAL, STORE_BACKOFF_LIMIT
 from eventbus.dispatch.waiting import drive
-from eventbus.errors import BackendError, BackendUnavailable
 from eventbus.queue.execute import Executor
 from eventbus.queue.execution import Execution
-from eventbus.queue.lifecycle import WorkerIdle, WorkerLooping
-from eventbus.text import described, short
-from eventbus.worker.exits import StopReason
 from eventbus.worker.hand import Hand
 from eventbus.worker.health import Health
 from eventbus.worker.leases import Leases
 from eventbus.worker.ledger import Ledger
 from eventbus.worker.pace import Pace
+from eventbus.worker.rounds import Rounds
 from eventbus.worker.settings import Settings
 from eventbus.worker.signals import Signals
-from eventbus.worker.stops import Stops, Tally
+from eventbus.worker.stops import Tally
 from eventbus.worker.stuck import end_around
-from eventbus.worker.telling import tell
+from eventbus.worker.telling import report_ended, report_running
 from eventbus.worker.turns import Turns
 from eventbus.worker.vital import State
 
@@ -40,7 +38,7 @@ __all__ = ["Shift"]
 _log = logging.getLogger("eventbus.worker")
 
 
-class Shift:
+class Shift(Rounds):
     """
     The loop of a worker, and what it knows while it runs. As a context, its lease thread lives.
 
@@ -62,11 +60,6 @@ class Shift:
     #: How many jobs ran, and whether the last raised.
     processed = 0
     raised = False
-    _bell: Bell | None = None
-    _look_at = 0.0
-    #: What was last wrong with the store, and how often in a row it was away.
-    _trouble = ""
-    _away = 0
 
     def __init__(
         self,
@@ -84,16 +77,19 @@ class Shift:
         limit: float,
         others: Callable[[], Sequence[Hand]] = lambda: (),
     ) -> None:
-        self._settings = settings
-        self._port = port
-        self._turns = turns
+        super().__init__(
+            settings,
+            port=port,
+            turns=turns,
+            orders=orders,
+            bus=bus,
+            signals=signals,
+            tally=tally,
+            health=health,
+            limit=limit,
+        )
         self._executor = executor
-        self._bus = bus
-        self._signals = signals
-        self._tally = tally
         self._ledger = ledger
-        self._health = health
-        self._limit = limit
         self.hand = Hand(port, self._try_again, lease=settings.lease, ran=ledger.ran)
         self._leases = Leases(
             port,
@@ -106,43 +102,11 @@ class Shift:
             beat=None if health is None and not ledger.is_read else self._lives,
         )
         self._pace = Pace(settings.batch)
-        self._stops = Stops(settings, signals)
-        #: What was ordered before it began was for others.
-        self._orders = orders or Orders()
-        #: Whether the store was ever there.
-        self._found = orders is not None
 
     def _lives(self) -> None:
         self._ledger.lives()
         if self._health is not None:
             self._health.alive()
-
-    def work(
-        self, first: Sequence[Claim] = (), *, ready: Callable[[], object] = lambda: None
-    ) -> StopReason:
-        """
-        Work until there is a reason to stop; return it.
-
-        Args:
-            first: What is held already, and runs before anything is claimed.
-            ready: Called once that has run.
-
-        Raises:
-            BackendError: The store cannot be used, and trying again would not help.
-        """
-        try:
-            if reason := self._await_store():
-                return reason
-            if first:
-                self._work(first, time.monotonic())
-        finally:
-            ready()
-        self._bell = self._port.bell(self._turns.queues)
-        try:
-            return self._loop()
-        finally:
-            if self._bell is not None:
-                self._bell.close()
 
     def __enter__(self) -> Self:
         self._leases.__enter__()
@@ -156,91 +120,11 @@ class Shift:
     ) -> None:
         self._leases.__exit__(kind, error, where)
 
-    def _await_store(self) -> StopReason | None:
-        """Wait until the store is there; return why to stop before."""
-        while not self._found:
-            if reason := self._ends():
-                return reason
-            try:
-                self._orders, self._found = self._port.orders(), True
-            except BackendError as error:
-                self._absorb(error)
-        return None
+    @override
+    def _room(self) -> int:
+        return self._pace.size
 
-    def _loop(self) -> StopReason:
-        while (reason := self._ends()) is None:
-            try:
-                reason = self._round()
-            except BackendError as error:
-                self._absorb(error)
-            if reason is not None:
-                return reason
-        return reason
-
-    def _ends(self, *, looked: bool = False, nothing: bool = False) -> StopReason | None:
-        return self._stops.after(
-            self._tally.taken, looked=looked, nothing=nothing, is_empty=self._is_empty
-        )
-
-    def _is_empty(self) -> bool:
-        """Tell whether there is nothing for this worker; not, where the store cannot be asked."""
-        queues = self._turns.next(self._is_paused)
-        try:
-            return not queues or self._is_nothing(self._port.next_due(queues))
-        except BackendError:
-            return False
-
-    def _is_nothing(self, due: float | None) -> bool:
-        """Tell whether a worker that stops when nothing is due stops for what is next due then."""
-        return due is None or (due > 0 and not self._settings.include_delayed)
-
-    def _round(self) -> StopReason | None:
-        """Claim once, and run what was claimed; return why to stop after it."""
-        settings = self._settings
-        # Before orders and claim are looked at: what comes after it rings again.
-        if self._bell is not None and self._bell.silence():
-            self._look_at = 0.0
-        if self._look_at_orders():
-            return None  # what they say comes first
-        queues = self._turns.next(self._is_paused)
-        if not queues or not self._tell(WorkerLooping(connection=self._port.name, queues=queues)):
-            # Nobody knows until when: to whoever waits for its end, there is no job for it.
-            if reason := self._ends(looked=True, nothing=True):
-                return reason
-            self._rest(State.PAUSED, settings.sleep)
-            return None
-        asked_at = time.monotonic()
-        claims = self._claim(queues)
-        self._away = 0
-        if claims:
-            self._work(claims, asked_at)
-            if reason := self._ends(looked=True):
-                return reason
-            if settings.rest:
-                self._rest(State.IDLE, settings.rest)
-            return None
-        nothing = not settings.include_delayed or self._port.next_due(queues) is None
-        if reason := self._ends(looked=True, nothing=nothing):
-            return reason
-        # What others hold counts: nobody rings when a worker dies and its lease ends.
-        due = self._port.next_due(queues, leased=True)
-        self._tell(WorkerIdle(connection=self._port.name, queues=queues))
-        self._rest(
-            State.IDLE, settings.sleep if due is None else min(max(due, 0.001), settings.sleep)
-        )
-        return None
-
-    def _claim(self, queues: Sequence[str]) -> list[Claim]:
-        settings = self._settings
-        room = self._tally.take(1 if settings.once or settings.rest else self._pace.size)
-        claims: list[Claim] = []
-        try:
-            if room:  # else another thread took the last one
-                claims = settings.claim(self._port, queues, room, settings.lease)
-        finally:
-            self._tally.give_back(room - len(claims))
-        return claims
-
+    @override
     def _work(self, claims: Sequence[Claim], claimed_at: float) -> None:
         began, before = time.monotonic(), self.processed
         self.hand.take_up(claims, claimed_at=claimed_at)
@@ -273,8 +157,7 @@ class Shift:
         execution: Execution = self._executor.begin(claim, self._port)
         self.hand.runs(execution)
         self._ledger.runs(execution.limit)
-        if _log.isEnabledFor(logging.DEBUG):
-            self._report(logging.DEBUG, execution, outcome="running")
+        report_running(execution)
         if self._health is not None:
             job = (claim.envelope.id, execution.shown)
             self._beat(State.WORKING, job=job)
@@ -284,94 +167,5 @@ class Shift:
         self.processed += 1
         self.raised = execution.error is not None
         self._tally.count(raised=self.raised)
-        level = logging.WARNING if self.raised else logging.INFO
-        if execution.parked:
-            level = logging.DEBUG  # there may be many, and who parked it has told of its name
-        if _log.isEnabledFor(level):
-            took = (time.perf_counter() - began) * 1000
-            self._report(level, execution, outcome=execution.outcome, took=took)
+        report_ended(execution, began)
         execution.forget_error()
-
-    def _report(
-        self, level: int, execution: Execution, *, outcome: str, took: float | None = None
-    ) -> None:
-        """Log one line about a job."""
-        error, document = execution.error, execution.document
-        said = outcome if took is None else f"{outcome}, {took:.0f} ms"
-        _log.log(
-            level,
-            "%s %s attempt %d: %s%s",
-            short(execution.shown or "(unreadable)"),
-            short(execution.envelope.id),
-            execution.attempt.number,
-            said,
-            "" if error is None else f" ({described(error)})",
-            extra={
-                "job": {
-                    **execution.facts,
-                    "event": None if document is None else document.event,
-                    "outcome": outcome,
-                    **({} if took is None else {"duration_ms": took}),
-                    "error": error,
-                }
-            },
-        )
-
-    def _tell(self, event: object) -> bool:
-        return tell(event, bus=self._bus, limits=self._signals, limit=self._limit)
-
-    # Waiting.
-
-    def _rest(self, state: State, limit: float) -> None:
-        wait = self._stops.left(limit)
-        self._beat(state, wait=wait)
-        self._signals.wait(wait, self._bell)
-        self._beat(state)  # it turns again, maybe long before it had to
-        self._look_at = 0.0  # an order may be what ended the wait
-
-    def _beat(self, state: State, *, job: tuple[str, str] | None = None, wait: float = 0.0) -> None:
-        if self._health is not None:
-            ran, raised = self._tally.ran, self._tally.raised
-            self._health.beat(state, job=job, processed=ran, failed=raised, wait=wait)
-
-    def _is_paused(self, queue: str) -> bool:
-        settings = self._settings
-        return (
-            self._signals.paused
-            or self._orders.is_paused(queue)
-            or (settings.paused_when is not None and settings.paused_when())
-        )
-
-    def _look_at_orders(self) -> bool:
-        """Look, once a second, at the store and at what was ordered; return whether to restart."""
-        now = time.monotonic()
-        if now >= self._look_at:
-            before, self._orders = self._orders, self._port.orders()
-            self._look_at = now + ORDERS_INTERVAL
-            trouble = self._port.trouble()
-            if trouble and trouble != self._trouble:
-                _log.warning("the store works, but: %s", trouble)
-            self._trouble = trouble
-            if self._orders.restart != before.restart:
-                self._stops.restart = True
-        return self._stops.restart
-
-    def _absorb(self, error: BackendError) -> None:
-        """Wait for a store that is away."""
-        if not error.retryable:
-            raise error  # a store that is damaged, or another version's, does not come back
-        self._wait_for_store(error)
-
-    def _wait_for_store(self, error: BackendError) -> None:
-        """Wait a while, longer each time: the store is away."""
-        pause = float(min(2**self._away, STORE_BACKOFF_LIMIT))  # of whole numbers: no overflow
-        self._away += 1
-        _log.warning("the store is away, next try in %g s: %s", pause, error)
-        self._beat(State.AWAY, wait=pause)
-        self._signals.wait(pause)
-
-    def _try_again(self, error: BackendUnavailable) -> bool:
-        if self._signals.stopping:
-            return False
-        self._wait_for_store(error)
-        return True

@@ -15,26 +15,21 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 from typing_extensions import override
 
 from eventbus.backends.base import Bell
 from eventbus.errors import JobInterrupted, ListenerTimeout
 from eventbus.queue.spans import Span
+from eventbus.worker.awaited import AGAIN, answer_of, done_by, end_task, ended
 from eventbus.worker.leases import Watch
 
-if TYPE_CHECKING:
-    import asyncio
-
-__all__ = ["Signals"]
-
-#: Seconds between two tries to end a run that swallowed the first.
-_AGAIN = 1.0
+__all__ = ["SPARED", "Signals"]
 
 #: Seconds that what follows a run has when it begins although it is time to stop; less than
 #: `STUCK_AFTER`, so that the lease thread waits for it.
-_SPARED: Final = 1.0
+SPARED: Final = 1.0
 
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
@@ -145,6 +140,10 @@ class Signals(Watch):
         self._told = True
         self._wake()
 
+    def nudge(self) -> None:
+        """Have whoever waits look at once; from any thread."""
+        self._wake()
+
     def _wake(self) -> None:
         if self._pipe is None:
             return  # it does not run
@@ -204,7 +203,7 @@ class Signals(Watch):
         if due < self._armed_at:
             self._armed_at = due
             # Repeated: a listener may swallow what the first one raises.
-            signal.setitimer(signal.ITIMER_REAL, max(due - time.monotonic(), 0.001), _AGAIN)
+            signal.setitimer(signal.ITIMER_REAL, max(due - time.monotonic(), 0.001), AGAIN)
 
     def _disarm(self) -> None:
         self._armed_at = math.inf
@@ -277,7 +276,7 @@ class Signals(Watch):
         if began is None:
             began = span.began = time.monotonic()
         self._timeout_at = began + span.limit if span.limit else math.inf
-        self._spared_until = began + _SPARED if span.follows else -math.inf
+        self._spared_until = began + SPARED if span.follows else -math.inf
         self._span = span
         if self._wires is not None:
             self._arm()
@@ -331,7 +330,7 @@ class Signals(Watch):
         """Await `work`; cancel it when its time is over."""
         import asyncio
 
-        task = asyncio.ensure_future(_ended(work))
+        task = asyncio.ensure_future(ended(work))
         loop = asyncio.get_running_loop()
         waiter = asyncio.current_task()
         cancelled = False
@@ -346,49 +345,10 @@ class Signals(Watch):
 
         self._begin(span, interrupt)
         try:
-            if self._wires is None and span.limit and not await _done_by(task, self._timeout_at):
+            if self._wires is None and span.limit and not await done_by(task, self._timeout_at):
                 self._fired = ListenerTimeout(listener=span.name, seconds=span.limit)
-                await _end(task)
+                await end_task(task)
             await asyncio.wait({task})
         finally:
             self._end()
-        if self._fired is not None:
-            if not task.cancelled():
-                task.exception()  # seen: what it ended with no longer counts
-            raise self._fired
-        answer, leaving = task.result()
-        if leaving is not None:
-            raise leaving
-        return answer
-
-
-# Without signals, what the alarm does.
-
-
-async def _done_by(task: asyncio.Future[Any], instant: float) -> bool:
-    """Wait for `task` until an instant of the monotonic clock; tell whether it is done."""
-    import asyncio
-
-    await asyncio.wait({task}, timeout=max(0.0, instant - time.monotonic()))
-    return task.done()
-
-
-async def _end(task: asyncio.Future[Any]) -> None:
-    """Cancel `task` until it ends."""
-    import asyncio
-
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=_AGAIN)
-
-
-async def _ended(work: Awaitable[Any]) -> tuple[Any, BaseException | None]:
-    """
-    Return the answer of `work`, or what it raised to leave the program.
-
-    A task that raises these tears its loop down, and leaves who waits for it behind in it.
-    """
-    try:
-        return await work, None
-    except (SystemExit, KeyboardInterrupt) as leaving:
-        return None, leaving
+        return answer_of(task, self._fired)

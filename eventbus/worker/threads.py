@@ -50,10 +50,6 @@ class ProcessSignals(Signals):
             for file in select.select(files, [], [], _LOOK)[0]:
                 os.read(file, 4096)
 
-    def nudge(self) -> None:
-        """Have `attend` look at once."""
-        self._wake()
-
     @override
     def hear_stop(self, number: int) -> None:
         super().hear_stop(number)

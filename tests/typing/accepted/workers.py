@@ -20,4 +20,5 @@ with bus.worker(stop_when_empty=True) as worker:
     assert_type(worker.drain(timeout=1.5), bool)
 
 assert_type(bus.worker(threads=4), Worker)
+assert_type(bus.worker(concurrency=100), Worker)
 assert_type(bus.worker(once=True).run(), ExitCode)

@@ -218,7 +218,7 @@ def test_a_run_is_overdue_once_the_process_should_have_ended_it_and_lets_no_thre
 def test_a_run_is_not_overdue_while_its_lease_thread_lives(written, read, claims):
     written.takes(claims)
     written.begins(claims[0])
-    written.runs(0.000001)
+    written.runs(1e-9)
     time_of_run = time.monotonic()
     written.lives()
 

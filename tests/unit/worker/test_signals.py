@@ -185,7 +185,7 @@ def test_an_alarm_that_comes_early_raises_nothing(signals):
 
 
 def test_a_run_that_swallows_the_alarm_is_ended_by_the_next(signals, monkeypatch):
-    monkeypatch.setattr("eventbus.worker.signals._AGAIN", 0.05)
+    monkeypatch.setattr("eventbus.worker.signals.AGAIN", 0.05)
     swallowed = []
 
     def stubborn():
@@ -258,7 +258,7 @@ def test_when_it_is_time_to_stop_no_run_is_begun(signals):
 
 
 def test_when_it_is_time_to_stop_what_follows_a_run_has_a_moment(signals, monkeypatch):
-    monkeypatch.setattr("eventbus.worker.signals._SPARED", 0.05)
+    monkeypatch.setattr("eventbus.worker.signals.SPARED", 0.05)
     os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGINT)
 
@@ -268,7 +268,7 @@ def test_when_it_is_time_to_stop_what_follows_a_run_has_a_moment(signals, monkey
 
 
 def test_the_second_signal_ends_what_follows_a_run_at_once(signals, monkeypatch):
-    monkeypatch.setattr("eventbus.worker.signals._SPARED", 0.0)
+    monkeypatch.setattr("eventbus.worker.signals.SPARED", 0.0)
 
     def run():
         os.kill(os.getpid(), signal.SIGTERM)
@@ -547,7 +547,7 @@ def test_async_work_that_raises_in_its_cancellation_has_timed_out_all_the_same(s
 
 
 def test_async_work_that_blocks_its_loop_is_interrupted_where_it_stands(signals, monkeypatch):
-    monkeypatch.setattr("eventbus.worker.signals._AGAIN", 0.01)
+    monkeypatch.setattr("eventbus.worker.signals.AGAIN", 0.01)
 
     async def block():
         deadline = time.monotonic() + 10
@@ -577,7 +577,7 @@ def test_in_another_thread_async_work_is_cancelled_without_signals():
 
 
 def test_in_another_thread_work_that_swallows_it_is_cancelled_again(monkeypatch):
-    monkeypatch.setattr("eventbus.worker.signals._AGAIN", 0.02)
+    monkeypatch.setattr("eventbus.worker.awaited.AGAIN", 0.02)
     swallowed = []
 
     async def stubborn():
