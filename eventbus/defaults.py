@@ -41,6 +41,7 @@ __all__ = [
     "HOP_TRAIL",
     "IDLE",
     "LEASE",
+    "LEASES_AFTER_LOSS",
     "MAX_LOST",
     "NAMED_EVENTS",
     "NAME_LENGTH",
@@ -106,6 +107,11 @@ SLEEP: Final = 3.0
 #: Unit: s, > 0.
 #: Source: what the loops of simple job queues sleep; one look is two reads of the store.
 IDLE: Final = 0.5
+
+#: How many leases a job is held that was lost before, until it is renewed.
+#: Unit: leases, >= 1.
+#: Source: code that lets no thread run for three of them is then run once more, and not by all in turn.
+LEASES_AFTER_LOSS: Final = 4
 
 #: How long a claim is held before others may take its job (`retry_after`).
 #: Unit: s, > 0. Renewed while the job runs, so it need not exceed any job.

@@ -119,6 +119,8 @@ class Claim:
     exceptions: int = 0
     #: Times its listener gave it back without spending a try, >= 0.
     releases: int = 0
+    #: It was lost once, and is handed out by itself since.
+    alone: bool = False
     #: When it was pushed, by the store's clock.
     pushed_at: datetime
 

@@ -110,6 +110,7 @@ class _Entry:
             losses=self.losses,
             exceptions=self.exceptions,
             releases=self.releases,
+            alone=self.alone,
             pushed_at=self.pushed_at,
         )
 

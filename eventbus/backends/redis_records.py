@@ -82,6 +82,7 @@ def claim_of(name: bytes, queue: str, kept: bytes | int, counts: bytes, token: s
         losses=losses,
         exceptions=exceptions,
         releases=releases,
+        alone=counts.endswith(b" 1"),
         pushed_at=instant(pushed_at),
     )
 

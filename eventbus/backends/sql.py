@@ -134,7 +134,7 @@ def _is_sane(row: Row) -> bool:
     )
 
 
-def claim_of(row: Row, token: str) -> Claim:
+def claim_of(row: Row, token: str, *, alone: bool = False) -> Claim:
     """Return the claim of a row, without flaws, that the statement `claim` returned."""
     name, queue, body, delay, attempts, losses, exceptions, releases, pushed_at, _ = row
     return Claim(
@@ -144,6 +144,7 @@ def claim_of(row: Row, token: str) -> Claim:
         losses=losses,
         exceptions=exceptions,
         releases=releases,
+        alone=alone,
         pushed_at=instant(pushed_at),
     )
 

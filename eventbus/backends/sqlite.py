@@ -188,11 +188,11 @@ class SqliteBackend(Backend):
                     ]
                     shared = len(numbers) > 1
                     chosen = {**values, "shared": shared, "numbers": json.dumps(numbers)}
-                    rows = {row[0]: row[1:] for row in db.execute(_SQL["claim"], chosen)}
+                    rows = {row[0]: row for row in db.execute(_SQL["claim"], chosen)}
                     claims = [
-                        claim_of(rows[number], token)
+                        claim
                         for number in numbers
-                        if _is_sound(db, number, rows[number], now=now)
+                        if (claim := _claimed(db, rows[number], token, now=now)) is not None
                     ]
                     if claims:
                         return claims
@@ -466,12 +466,13 @@ def _in_turn(
     return turn
 
 
-def _is_sound(db: Connection, number: int, row: tuple[Any, ...], *, now: int) -> bool:
-    """Say whether a claimed row can be run; move it to the failed jobs if it cannot."""
-    reason = flaws(row)
-    if reason:
-        _condemn(db, number, row, reason=reason, now=now)
-    return not reason
+def _claimed(db: Connection, row: tuple[Any, ...], token: str, *, now: int) -> Claim | None:
+    """Return the claim of a row; where it cannot be run, move it to the failed jobs."""
+    number, alone, job = row[0], row[1], row[2:]
+    if reason := flaws(job):
+        _condemn(db, number, job, reason=reason, now=now)
+        return None
+    return claim_of(job, token, alone=bool(alone))
 
 
 def _is_small(db: Connection, number: int, size: int, *, now: int) -> bool:

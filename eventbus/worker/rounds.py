@@ -6,12 +6,13 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from eventbus.backends.base import Bell, Claim
 from eventbus.backends.orders import Orders
 from eventbus.backends.port import Port
 from eventbus.bus import EventBus
-from eventbus.defaults import ORDERS_INTERVAL, STORE_BACKOFF_LIMIT
+from eventbus.defaults import LEASES_AFTER_LOSS, ORDERS_INTERVAL, STORE_BACKOFF_LIMIT
 from eventbus.errors import BackendError, BackendUnavailable
 from eventbus.queue.lifecycle import WorkerIdle, WorkerLooping
 from eventbus.worker.exits import StopReason
@@ -192,9 +193,22 @@ class Rounds(ABC):
         claims: list[Claim] = []
         try:
             if room:  # else another thread took the last one
-                claims = settings.claim(self._port, queues, room, settings.lease)
+                claims = self._held_longer(settings.claim(self._port, queues, room, settings.lease))
         finally:
             self._tally.give_back(room - len(claims))
+        return claims
+
+    def _held_longer(self, claims: list[Claim]) -> list[Claim]:
+        """
+        Hold a job that was lost for longer; return what is held.
+
+        Its worker may be at work still, in code that lets no thread renew a lease, and so may this one be.
+        """
+        if not (len(claims) == 1 and claims[0].alone):
+            return claims
+        with suppress(BackendUnavailable):  # it is held as others are
+            if self._port.extend(claims, lease=self._settings.lease * LEASES_AFTER_LOSS):
+                return []
         return claims
 
     def _tell(self, event: object) -> bool:

@@ -26,10 +26,6 @@ def test_a_job_of_three_leases_is_started_once(make_arena, either_store, results
     assert (verdict.starts, verdict.extra) == (jobs, 0)
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="with a worker that idles, each run's lease ends under it, and so the job is failed",
-)
 @pytest.mark.parametrize("does", ["hold", "count_up"] if FULL else ["hold"])
 def test_a_job_that_lets_no_thread_run_is_started_once_more_at_most(
     make_arena, results, full, does

@@ -115,8 +115,8 @@ SET losses = CASE WHEN losses BETWEEN 0 AND 1000000000 THEN losses ELSE 0 END
     parked = '',
     due = :until
 WHERE number IN (SELECT value FROM json_each(:numbers))
-RETURNING number, id, queue, CAST(body AS BLOB), delay, attempts, losses, exceptions, releases,
-          pushed_at, crc;
+RETURNING number, alone, id, queue, CAST(body AS BLOB), delay, attempts, losses, exceptions,
+          releases, pushed_at, crc;
 
 -- :free_id
 -- Another failed job of the id stays as it is: the newcomer gets another.

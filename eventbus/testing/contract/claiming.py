@@ -125,6 +125,7 @@ class Claiming(Suite):
 
         again = claim_one(backend)
         assert again.envelope == lost.envelope
+        assert (lost.alone, again.alone) == (False, True)
         assert (again.attempts, again.losses, again.exceptions, again.releases) == (0, 1, 0, 0)
         assert again.token != lost.token
 

@@ -620,6 +620,53 @@ def test_jobs_may_be_claimed_by_something_else(make, bus):
     assert (RAN, asked[0]) == ([1], (("jobs",), 9))
 
 
+@pytest.fixture
+def lost(bus, clock):
+    """A job whose worker died, and how long whoever runs it now may be silent."""
+    found = []
+
+    @listens(queue=True)
+    def look(event: Ordered, bus: EventBus) -> None:
+        port = bus.connections.port()
+        [job] = port.peek()
+        found.append((job.due - clock.now()).total_seconds())
+
+    globals()["look"] = look
+    look.__qualname__ = "look"
+    bus.listen(look)
+    bus.dispatch(Ordered(1))
+    bus.connections.port().claim(["jobs"], lease=5)
+    clock.advance(6)
+    yield found
+    del globals()["look"]
+
+
+def test_a_job_that_was_lost_is_held_longer(bus, lost):
+    """F7: whoever had it may be at work still, where no thread can renew a lease; so may this one be."""
+    Worker(bus, stop_when_empty=True, lease=5).run()
+
+    assert lost == [20.0]
+
+
+def test_a_job_that_somebody_took_before_it_was_held_longer_does_not_run(
+    bus, clock, lost, monkeypatch
+):
+    backend = bus.connections.port().backend
+    monkeypatch.setattr(backend, "extend", lambda claims, **_: list(claims))
+
+    Worker(bus, stop_when_empty=True, lease=5).run()
+
+    assert lost == []
+
+
+def test_a_job_that_was_lost_runs_although_it_cannot_be_held_longer(bus, lost, monkeypatch):
+    monkeypatch.setattr(bus.connections.port().backend, "extend", away)
+
+    Worker(bus, stop_when_empty=True, lease=5).run()
+
+    assert lost == [5.0]
+
+
 def test_without_a_name_it_is_called_by_its_machine_and_process(bus):
     import os
 
