@@ -151,7 +151,7 @@ class Claims:
         self, operation: str, claims: Sequence[Claim], begun: Callable[[str], Call]
     ) -> list[Claim]:
         """
-        Settle claims, a call for each queue; return the stale.
+        Settle claims, a call for each queue; return the stale, in the order of `claims`.
 
         Args:
             operation: The verb.
@@ -173,18 +173,18 @@ class Claims:
             if operation in _DONE:
                 self._unsure.update(map(_mark, claims))
             raise self._store.unavailable(operation, error) from error.__cause__
-        stale = [
-            step[place - 1]
+        stale = {
+            _mark(step[place - 1])
             for (_, step), found in zip(batches, answer.replies, strict=True)
             for place, state in zip(found[::2], found[1::2], strict=True)
             if not (
                 state.decode() == _DONE.get(operation)
                 and (answer.repeated or _mark(step[place - 1]) in self._unsure)
             )
-        ]
+        }
         if self._unsure and operation in _DONE:
             self._unsure.difference_update(map(_mark, claims))
-        return stale
+        return [claim for claim in claims if _mark(claim) in stale]
 
 
 def _mark(claim: Claim) -> tuple[str, str]:

@@ -579,7 +579,10 @@ class RedisMachine(StoreMachine):
         return self.by_queue(super().seen())
 
     def shown(self, model):
-        return self.by_queue(super().shown(model))
+        shown = super().shown(model)
+        # By the time, although a clock that was moved back has other ones fail "before" them.
+        shown["failed"].sort(key=lambda one: one["failed_at"])
+        return self.by_queue(shown)
 
     def by_queue(self, seen):
         """Of several queues, each keeps an order of its own."""

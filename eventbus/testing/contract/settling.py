@@ -13,6 +13,7 @@ from eventbus.testing.contract.suite import (
     SHORT,
     Suite,
     claim_all,
+    claim_from,
     claim_one,
     ids,
     job,
@@ -120,6 +121,14 @@ class Settling(Suite):
         assert settle(backend, verb, [stale, held]) == [stale]
 
         assert (settle(backend, "ack", [held]) == []) == (verb == "extend")
+
+    def test_the_stale_are_returned_in_the_order_given(self, backend: Backend) -> None:
+        needs(backend, fenced=True)
+        backend.push([job(id=name, queue=name[0]) for name in ("a1", "b1", "a2", "b2")])
+        claims = sorted(claim_from(backend, ["a", "b"]), key=lambda one: one.envelope.id[1])
+        backend.ack(claims)
+
+        assert ids(backend.ack(claims)) == ["a1", "b1", "a2", "b2"]
 
     def test_threads_ack_one_claim_and_one_succeeds(self, backend: Backend) -> None:
         needs(backend, fenced=True)
