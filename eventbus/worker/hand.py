@@ -55,6 +55,8 @@ class Hand:
         self._held_until = 0.0
         self._try_again = try_again
         self._lock = threading.Lock()
+        #: Held while the lease thread settles something: what it has taken is still to be settled.
+        self._late = threading.Lock()
         #: By id: what others may not take, until it is settled.
         self._held: dict[str, Claim] = {}
         self._waiting: deque[Claim] = deque()
@@ -161,13 +163,17 @@ class Hand:
         self._settled(claim, lambda: self._port.bury(claim, error=text, charge=execution.charge))
 
     def flush(self) -> None:
-        """Write the acks of what is done."""
-        for claim in self._flushed():
+        """Write the acks of what is done; once this has returned, also those of the lease thread are written."""
+        with self._late:
+            done = self._taken(self._done)
+        for claim in self._written(done):
             _warn_of_loss(claim)
 
     def _flushed(self) -> list[Claim]:
         """Write the acks of what is done; return those that somebody else has."""
-        done = self._taken(self._done)
+        return self._written(self._taken(self._done))
+
+    def _written(self, done: list[Claim]) -> list[Claim]:
         lost: list[Claim] = []
         if done:
             self._persist(lambda: lost.extend(self._acked(done)))
@@ -175,7 +181,8 @@ class Hand:
 
     def give_back(self) -> int:
         """Give back what was claimed and has not begun; return how many."""
-        waiting = self._taken(self._waiting)
+        with self._late:
+            waiting = self._taken(self._waiting)
         if waiting:
             self._persist(lambda: self._returned(waiting))
         return len(waiting)
@@ -217,20 +224,23 @@ class Hand:
 
     def flush_late(self) -> None:
         """Write acks whose window is over, once."""
-        if self._done and time.monotonic() - self._done_since >= ACK_WINDOW:
+        if not self._done or time.monotonic() - self._done_since < ACK_WINDOW:
+            return
+        lost: list[Claim] = []
+        with self._late:
             done = self._taken(self._done)
-            lost: list[Claim] = []
             self._once(lambda: lost.extend(self._acked(done)), lambda: self._done.extend(done))
-            for claim in lost:
-                _warn_of_loss(claim)
+        for claim in lost:
+            _warn_of_loss(claim)
 
     def give_back_late(self) -> int:
         """Give back what has not begun, once; return how many."""
-        waiting = self._taken(self._waiting)
-        if waiting:
-            self._once(
-                lambda: self._returned(waiting), lambda: self._waiting.extendleft(waiting[::-1])
-            )
+        with self._late:
+            waiting = self._taken(self._waiting)
+            if waiting:
+                self._once(
+                    lambda: self._returned(waiting), lambda: self._waiting.extendleft(waiting[::-1])
+                )
         return len(waiting)
 
     def settle_seized(self, execution: Execution) -> None:

@@ -616,6 +616,8 @@ class RedisMachine(StoreMachine):
             "ack_all": lambda: self.ack_all(0),
             "revive": lambda: self.revive(["a", "b", "c", "d"]),
         }[verb]()
+        # Who settles again what it had sent hears that it is done (F18). Here somebody else goes on.
+        self.restart()
 
     def mend(self):
         super().mend()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -300,6 +301,46 @@ def test_acks_that_could_not_be_written_are_kept_for_the_next_round(setting, win
     assert setting.waits == []
     setting.hand.flush_late()
     assert (setting.port.calls, setting.held()) == (["ack 1"], ["j1", "j2"])
+
+
+@pytest.mark.parametrize(
+    "verb, fails", [("flush", 0), ("flush", 1), ("give_back", 0), ("give_back", 1)]
+)
+def test_the_end_of_a_batch_waits_for_what_the_lease_thread_is_settling(
+    setting, window, verb, fails
+):
+    """F1: else a worker that dies just then is held to hold nothing, and the job waits for its lease."""
+    setting.take_up(2)
+    setting.hand.ack(setting.begin())
+    window(0)
+    asked, answer = threading.Event(), threading.Event()
+    told = setting.port._told
+
+    def slow(name):
+        setting.port._told = told
+        asked.set()
+        assert answer.wait(DEADLINE)
+        told(name)
+
+    setting.port._told = slow
+    setting.port.faults = fails
+
+    def late():
+        with suppress(BackendUnavailable):
+            getattr(setting.hand, f"{verb}_late")()
+
+    threads = [threading.Thread(target=late), threading.Thread(target=getattr(setting.hand, verb))]
+    threads[0].start()
+    assert asked.wait(DEADLINE)
+    threads[1].start()
+    threads[1].join(0.05)
+
+    assert threads[1].is_alive()
+    answer.set()
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert setting.port.calls == ["ack 1" if verb == "flush" else "give back 1"]
+    assert len(setting.held()) == 1
 
 
 def test_members_that_could_not_be_given_back_stay_in_their_order(setting):
