@@ -114,6 +114,7 @@ def test_what_is_no_code_changes_nothing(shop, worker):
     (shop.folder / "__pycache__" / "shop.py").write_text("x")
     (shop.folder / ".env").write_text("A=1")
     worker.await_line(".env changed")
+    worker.await_line("worker begins", times=2)  # the first may still take a job until then
 
     shop.dispatch(2)
     assert worker_of(worker, "old 2") != first
