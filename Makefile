@@ -9,7 +9,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 
 # How many tests run at once; those of one file run one after the other. More than there are cores:
 # many wait for a process, a lease or a signal.
-CORES ?= 3
+CORES ?= 4
 MINUTES ?= 60
 SAMPLE ?= 500
 SEED ?= 1
