@@ -97,10 +97,6 @@ class _Feed(Rounds):
         self._ledger.holds_none()  # each job has its own by now
         self._start(claims)
 
-    def try_again(self, error: Any) -> bool:
-        """Wait for a store that is away; False if there is no time for it."""
-        return self._try_again(error)
-
 
 class LoopCrew:
     """

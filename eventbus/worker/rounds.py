@@ -264,7 +264,8 @@ class Rounds(ABC):
         self._beat(State.AWAY, wait=pause)
         self._signals.wait(pause)
 
-    def _try_again(self, error: BackendUnavailable) -> bool:
+    def try_again(self, error: BackendUnavailable) -> bool:
+        """Wait for a store that is away, before something is settled again; False if there is no time for it."""
         if self._signals.stopping:
             return False
         self._wait_for_store(error)

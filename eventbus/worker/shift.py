@@ -90,7 +90,7 @@ class Shift(Rounds):
         )
         self._executor = executor
         self._ledger = ledger
-        self.hand = Hand(port, self._try_again, lease=settings.lease, ran=ledger.ran)
+        self.hand = Hand(port, self.try_again, lease=settings.lease, ran=ledger.ran)
         self._leases = Leases(
             port,
             self.hand,
