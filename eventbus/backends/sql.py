@@ -36,7 +36,7 @@ Row = tuple[Any, ...]
 _MOST: Final = 1_000_000_000
 _NUMBERS: Final = (int, float)
 
-#: What the statement `claim` returns of a row, in this order; and last the checksum of its body.
+#: What the statement `due` returns of a job, in this order; and last the checksum of its body.
 _COLUMNS: Final = (
     "id",
     "queue",
@@ -71,7 +71,7 @@ def due_of(value: object) -> int:
 
 def mended(row: Row) -> Row:
     """
-    Return a row of the statement `claim` with a sane value for each that cannot be worked with.
+    Return a job of the statement `due` with a sane value for each that cannot be worked with.
 
     Example:
         >>> mended(("a", "jobs", b"{}", -1.0, "x", 2**62, 0, 0, 1735689600000000, None))
@@ -94,7 +94,7 @@ def mended(row: Row) -> Row:
 
 def flaws(row: Row) -> str:
     """
-    Say why a row that the statement `claim` returned cannot be run; empty, if it can.
+    Say why a job that the statement `due` returned cannot be run; empty, if it can.
 
     Example:
         >>> flaws(("a", "jobs", b"{}", 0.0, "x", 0, 0, 0, 1735689600000000, None))
@@ -135,7 +135,7 @@ def _is_sane(row: Row) -> bool:
 
 
 def claim_of(row: Row, token: str, *, alone: bool = False) -> Claim:
-    """Return the claim of a row, without flaws, that the statement `claim` returned."""
+    """Return the claim of a job, without flaws, that the statement `due` returned."""
     name, queue, body, delay, attempts, losses, exceptions, releases, pushed_at, _ = row
     return Claim(
         envelope=Envelope(id=name, queue=queue, body=body, delay=delay),

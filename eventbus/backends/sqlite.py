@@ -68,6 +68,8 @@ _PUSH: Final = _SQL["push"]
 
 #: Of which bodies how much is shown.
 _SHOWN: Final[Mapping[str, int]] = {"most": BODY_SIZE_LIMIT, "head": BODY_HEAD}
+#: Which are read.
+_READ: Final[Mapping[str, int]] = {"most": BODY_SIZE_LIMIT}
 
 #: Before every row's number.
 _FIRST: Final = -(2**63)
@@ -183,19 +185,11 @@ class SqliteBackend(Backend):
                 return []
             with self._file.writing(db):
                 while turn := _in_turn(db, queues, now=now, limit=limit):
-                    numbers = [
-                        number for number, size in turn if _is_small(db, number, size, now=now)
-                    ]
-                    shared = len(numbers) > 1
-                    chosen = {**values, "shared": shared, "numbers": json.dumps(numbers)}
-                    rows = {row[0]: row for row in db.execute(_SQL["claim"], chosen)}
-                    claims = [
-                        claim
-                        for number in numbers
-                        if (claim := _claimed(db, rows[number], token, now=now)) is not None
-                    ]
-                    if claims:
-                        return claims
+                    if held := _sound(db, turn, token, now=now):
+                        numbers = json.dumps(list(held))
+                        chosen = {**values, "shared": len(held) > 1, "numbers": numbers}
+                        db.execute(_SQL["claim"], chosen)
+                        return list(held.values())
         return []
 
     @override
@@ -246,14 +240,20 @@ class SqliteBackend(Backend):
         by_token: dict[str, list[str]] = {}
         for claim in claims:
             by_token.setdefault(claim.token, []).append(claim.envelope.id)
-        held: set[tuple[str, str]] = set()
+        stale: set[tuple[str, str]] = set()
         with self._file.transaction(operation) as db:
             for token, ids in by_token.items():
                 chosen = {"token": token, "ids": json.dumps(ids), **values}
+                held: set[str] = set()
                 for statement in (operation, *then):
-                    found = db.execute(_SQL[statement], chosen).fetchall()
-                    held.update((token, name) for (name,) in found)
-        return [claim for claim in claims if (claim.token, claim.envelope.id) not in held]
+                    held.update(name for (name,) in db.execute(_SQL[statement], chosen).fetchall())
+                if len(held) < len(ids):
+                    stale.update((token, name) for name in ids if name not in held)
+        return (
+            [claim for claim in claims if (claim.token, claim.envelope.id) in stale]
+            if stale
+            else []
+        )
 
     @override
     def failed(
@@ -445,44 +445,42 @@ def _value(db: Connection, statement: str, **values: object) -> Any:
     return value
 
 
-def _in_turn(
-    db: Connection, queues: Sequence[str], *, now: int, limit: int
-) -> list[tuple[int, int]]:
-    """
-    Return the rows to claim, in order: one that must be alone, or others.
-
-    Of each its number, and how long its body is.
-    """
-    turn: list[tuple[int, int]] = []
+def _in_turn(db: Connection, queues: Sequence[str], *, now: int, limit: int) -> list[Row]:
+    """Return the rows to claim, in order: one that must be alone, or others."""
+    turn: list[Row] = []
     for queue in queues:
         for statement in ("due", "undated"):
-            chosen = {"queue": queue, "now": now, "limit": limit - len(turn)}
-            for number, alone, size in db.execute(_SQL[statement], chosen).fetchall():
-                if not alone:
-                    turn.append((number, size))
+            chosen = {"queue": queue, "now": now, "limit": limit - len(turn), **_READ}
+            for row in db.execute(_SQL[statement], chosen).fetchall():
+                if not row[1]:
+                    turn.append(row)
                 elif not turn:
-                    return [(number, size)]
+                    return [row]
                 # Another that must be alone is passed over: its turn comes when it heads the line.
     return turn
 
 
-def _claimed(db: Connection, row: tuple[Any, ...], token: str, *, now: int) -> Claim | None:
-    """Return the claim of a row; where it cannot be run, move it to the failed jobs."""
-    number, alone, job = row[0], row[1], row[2:]
-    if reason := flaws(job):
-        _condemn(db, number, job, reason=reason, now=now)
-        return None
-    return claim_of(job, token, alone=bool(alone))
+def _sound(db: Connection, turn: Iterable[Row], token: str, *, now: int) -> dict[int, Claim]:
+    """Return the claims of rows by their numbers; move those that cannot be run to the failed jobs."""
+    held: dict[int, Claim] = {}
+    for row in turn:
+        number, alone, job, reason = row[0], bool(row[1]), row[2:], ""
+        if job[2] is None:
+            job, reason = _with_body(db, number, job)
+        if reason := reason or flaws(job):
+            _condemn(db, number, job, reason=reason, now=now)
+        else:
+            held[number] = claim_of(job, token, alone=alone)
+    return held
 
 
-def _is_small(db: Connection, number: int, size: int, *, now: int) -> bool:
-    """Say whether the body of a row can be read; move it to the failed jobs if it is too large."""
-    if size <= BODY_SIZE_LIMIT:
-        return True
-    [row] = db.execute(_SQL["unread"], {"number": number}).fetchall()
-    reason = f"{size:,} bytes, more than the {BODY_SIZE_LIMIT:,} that are read"
-    _condemn(db, number, row, reason=reason, now=now)
-    return False
+def _with_body(db: Connection, number: int, job: Row) -> tuple[Row, str]:
+    """Return a job with the body that was not read with it, or say why it cannot be read."""
+    [(size, body)] = db.execute(_SQL["odd_body"], {"number": number, **_READ}).fetchall()
+    if body is None:
+        return job, f"{size:,} bytes, more than the {BODY_SIZE_LIMIT:,} that are read"
+    name, queue, _, *others = job
+    return (name, queue, body, *others), ""
 
 
 def _condemn(db: Connection, number: int, row: tuple[Any, ...], *, reason: str, now: int) -> None:

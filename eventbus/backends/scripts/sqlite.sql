@@ -87,10 +87,15 @@ SELECT EXISTS (SELECT 1 FROM envelopes WHERE queue = :queue AND due <= :now)
     OR EXISTS (SELECT 1 FROM envelopes WHERE queue = :queue AND due >= '');
 
 -- :due
--- The head of one queue's line. The second column: it must be handed out by itself; the third: how
--- long its body is, which SQLite knows of a BLOB without reading it.
-SELECT number, alone OR token IS NOT NULL,
-       CASE typeof(body) WHEN 'blob' THEN length(body) ELSE length(CAST(body AS BLOB)) END
+-- The head of one queue's line, each row as its claim makes it: one that has a token was lost. The
+-- second column: it must be handed out by itself. A body that is long, or no BLOB, is left to
+-- `odd_body`: SQLite knows the length of a BLOB without reading it.
+SELECT number, alone OR token IS NOT NULL, id, queue,
+       CASE WHEN typeof(body) = 'blob' AND length(body) <= :most THEN body END,
+       delay, attempts,
+       CASE WHEN losses BETWEEN 0 AND 1000000000 THEN losses ELSE 0 END
+       + (token IS NOT NULL AND NOT shared),
+       exceptions, releases, pushed_at, crc
 FROM envelopes
 WHERE queue = :queue AND due <= :now
 ORDER BY due, number
@@ -98,14 +103,24 @@ LIMIT :limit;
 
 -- :undated
 -- Behind the others: rows whose `due` is no number.
-SELECT number, alone OR token IS NOT NULL,
-       CASE typeof(body) WHEN 'blob' THEN length(body) ELSE length(CAST(body AS BLOB)) END
+SELECT number, alone OR token IS NOT NULL, id, queue,
+       CASE WHEN typeof(body) = 'blob' AND length(body) <= :most THEN body END,
+       delay, attempts,
+       CASE WHEN losses BETWEEN 0 AND 1000000000 THEN losses ELSE 0 END
+       + (token IS NOT NULL AND NOT shared),
+       exceptions, releases, pushed_at, crc
 FROM envelopes
 WHERE queue = :queue AND due >= ''
 LIMIT :limit;
 
+-- :odd_body
+SELECT size, CASE WHEN size <= :most THEN CAST(body AS BLOB) END
+FROM (SELECT *, CASE typeof(body) WHEN 'blob' THEN length(body) ELSE length(CAST(body AS BLOB)) END AS size
+      FROM envelopes)
+WHERE number = :number;
+
 -- :claim
--- A due row that has a token was lost. Each expression sees the row as it was before.
+-- Rows that `due` or `undated` found, in the same transaction. Each expression sees the row as it was.
 UPDATE envelopes
 SET losses = CASE WHEN losses BETWEEN 0 AND 1000000000 THEN losses ELSE 0 END
            + (token IS NOT NULL AND NOT shared),
@@ -114,20 +129,12 @@ SET losses = CASE WHEN losses BETWEEN 0 AND 1000000000 THEN losses ELSE 0 END
     shared = :shared,
     parked = '',
     due = :until
-WHERE number IN (SELECT value FROM json_each(:numbers))
-RETURNING number, alone, id, queue, CAST(body AS BLOB), delay, attempts, losses, exceptions,
-          releases, pushed_at, crc;
+WHERE number IN (SELECT value FROM json_each(:numbers));
 
 -- :free_id
 -- Another failed job of the id stays as it is: the newcomer gets another.
 SELECT CASE WHEN EXISTS (SELECT 1 FROM failed WHERE id = :id)
             THEN substr(:id, 1, 54) || '-' || lower(hex(randomblob(4))) ELSE :id END;
-
--- :unread
--- What is to be known of a row whose body is not to be read, in the order of `claim`.
-SELECT id, queue, NULL, delay, attempts, losses, exceptions, releases, pushed_at, NULL
-FROM envelopes
-WHERE number = :number;
 
 -- :condemn
 -- A row that cannot be run, under an id that can be typed and with numbers that can be read. Its body
