@@ -137,7 +137,9 @@ class TypeCodec:
         except Refused as refused:
             _rejected(refused, self.name, envelope)
         except RecursionError as error:
-            # Text is not that deep. What an upcast returns may hold itself.
+            if version == self.version:
+                raise  # text is not that deep: whoever reads it is
+            # What an upcast returns may hold itself.
             raise DecodeError(
                 reason=f"{self.name}: its data never ends", envelope=envelope
             ) from error
