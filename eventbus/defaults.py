@@ -59,6 +59,7 @@ __all__ = [
     "RELOAD_INTERVAL",
     "RENEWALS_PER_LEASE",
     "RESTART_BACKOFF_LIMIT",
+    "RESULT_INTERVAL",
     "SLEEP",
     "SQLITE_BUSY_TIMEOUT",
     "SQLITE_BUSY_TIMEOUT_LIMIT",
@@ -162,6 +163,11 @@ HOP_TRAIL: Final = 8
 #: Unit: envelopes, >= 1.
 #: Source: a page on a screen; at the limit of size of each, still below 30 MB of memory.
 PEEK_LIMIT: Final = 100
+
+#: How often a handle that waits for a result looks for it.
+#: Unit: s, > 0.
+#: Source: half of what a person takes for at once; twenty reads a second cost a store next to nothing.
+RESULT_INTERVAL: Final = 0.05
 
 #: Most bytes of the data of one event.
 #: Unit: bytes of UTF-8.

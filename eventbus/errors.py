@@ -15,6 +15,7 @@ EventBusError                            catches all, and only, what eventbus ra
 ├─ ResolveError (LookupError)            a listener or argument that cannot be built
 ├─ ScopeNotClosed (ExceptionGroup)       what was built for a dispatch or job cannot be closed
 ├─ MissingRecord (LookupError)           for yours to raise: what a job is about no longer exists
+├─ NoResult (LookupError)                a job has no result that is kept, or none yet
 ├─ DispatchError                         this dispatch went wrong
 │  ├─ NotAnEvent (TypeError)             what was dispatched is not an event
 │  ├─ AsyncListenerInSyncDispatch (RuntimeError)
@@ -85,6 +86,7 @@ __all__ = [
     "ListenersFailed",
     "MissingDependency",
     "MissingRecord",
+    "NoResult",
     "NotAnEvent",
     "ReleasesExhausted",
     "ResolveError",
@@ -316,6 +318,19 @@ class MissingRecord(EventBusError, LookupError):
 
     def __init__(self, *, record: str, key: object) -> None:
         super().__init__(f"{record} {key!r} no longer exists", record=record, key=key)
+
+
+class NoResult(EventBusError, LookupError):
+    """A job has no result that is kept, or none yet."""
+
+    id: str
+    status: str
+    reason: str
+
+    def __init__(self, *, id: str, status: str, reason: str) -> None:
+        super().__init__(
+            f"job {shown(id)} has no result: {reason}", id=id, status=status, reason=reason
+        )
 
 
 class DispatchError(EventBusError):

@@ -79,6 +79,8 @@ class Capabilities:
     delay: bool
     #: Buried envelopes are kept, listed and revived.
     failed_jobs: bool
+    #: Values are kept beside the jobs for a while: results and progress.
+    results: bool = False
     #: `apush` stores on the event loop itself; without it, async code pushes in a thread.
     async_push: bool = False
 
@@ -428,6 +430,27 @@ class Backend(ABC):
     @abstractmethod
     def flags(self) -> dict[str, str]:
         """Return the flags that are set."""
+
+    def keep(self, name: str, value: bytes, *, life: float) -> None:  # noqa: ARG002 - this one cannot
+        """
+        Keep `value` under `name` for `life` seconds, in place of what was kept there.
+
+        It is no job, and no verb of jobs touches it. `name` has 1 to 80 printable ASCII characters.
+
+        Raises:
+            UnsupportedOption: `results` is not declared; this is what a backend does that does not
+                override it.
+        """
+        raise UnsupportedOption(backend=self.name, capability="results")
+
+    def kept(self, name: str) -> bytes | None:  # noqa: ARG002 - this one cannot
+        """
+        Return what is kept under `name`; None if nothing is, or its life is over.
+
+        Raises:
+            UnsupportedOption: As `keep`.
+        """
+        raise UnsupportedOption(backend=self.name, capability="results")
 
     def bell(self, queues: Sequence[str]) -> Bell | None:  # noqa: ARG002 - this one has none
         """

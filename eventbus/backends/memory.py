@@ -42,6 +42,7 @@ _CAPABILITIES: Final = Capabilities(
     idempotent_push=True,
     delay=True,
     failed_jobs=True,
+    results=True,
 )
 
 
@@ -141,6 +142,8 @@ class _Store:
     lines: dict[str, list[tuple[datetime, int, str]]] = Factory(dict)
     #: By name, the value and when it ends.
     flags: dict[str, tuple[str, datetime | None]] = Factory(dict)
+    #: The same, of what is kept beside the jobs.
+    kept: dict[str, tuple[bytes, datetime]] = Factory(dict)
     bells: LocalBells = Factory(LocalBells)
 
     def add(self, envelope: Envelope, *, pushed_at: datetime, due: datetime) -> None:
@@ -472,6 +475,23 @@ class MemoryBackend(Backend):
                 for name, (value, end) in store.flags.items()
                 if end is None or end > now
             }
+
+    @override
+    def keep(self, name: str, value: bytes, *, life: float) -> None:
+        now, end = self._clock.now(), self._in(life)
+        store = self._store
+        with store.lock:
+            for one in [one for one, (_, over) in store.kept.items() if over <= now]:
+                del store.kept[one]
+            store.kept[name] = value, end
+
+    @override
+    def kept(self, name: str) -> bytes | None:
+        now = self._clock.now()
+        store = self._store
+        with store.lock:
+            value, end = store.kept.get(name, (None, now))
+        return value if end > now else None
 
     @override
     def bell(self, queues: Sequence[str]) -> Bell:

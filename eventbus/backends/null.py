@@ -42,6 +42,7 @@ _CAPABILITIES: Final = Capabilities(
     idempotent_push=True,
     delay=True,  # what is never handed out is not handed out early
     failed_jobs=False,
+    results=True,  # what never runs has none
 )
 
 
@@ -138,6 +139,14 @@ class NullBackend(Backend):
     @override
     def find(self, ids: Sequence[str], *, queues: Sequence[str] | None = None) -> list[StoredJob]:
         return []
+
+    @override
+    def keep(self, name: str, value: bytes, *, life: float) -> None:
+        """Drop `value`."""
+
+    @override
+    def kept(self, name: str) -> bytes | None:
+        return None
 
     @override
     def next_due(self, queues: Sequence[str], *, leased: bool = False) -> float | None:

@@ -461,6 +461,16 @@ class Port:
         with self._errors("orders"):
             return Orders.of(self.backend.flags())
 
+    def keep(self, name: str, value: bytes, *, life: float) -> None:
+        """Keep `value` beside the jobs under `name` for `life` seconds, in place of what was there."""
+        with self._errors("keep"):
+            self.backend.keep(name, value, life=life)
+
+    def kept(self, name: str) -> bytes | None:
+        """Return what is kept beside the jobs under `name`; None if nothing is."""
+        with self._errors("kept"):
+            return self.backend.kept(name)
+
     def bell(self, queues: Sequence[str]) -> Bell | None:
         """Return what rings when `queues` get something or an order is given, if the store can."""
         names = self._queues(queues)

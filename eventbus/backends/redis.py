@@ -78,7 +78,13 @@ class RedisBackend(Backend):
     """
 
     capabilities = Capabilities(
-        durable=True, shared=True, fenced=True, idempotent_push=True, delay=True, failed_jobs=True
+        durable=True,
+        shared=True,
+        fenced=True,
+        idempotent_push=True,
+        delay=True,
+        failed_jobs=True,
+        results=True,
     )
 
     def __init__(
@@ -260,6 +266,15 @@ class RedisBackend(Backend):
         found = self._store.ask_one("flags", self._store.call("flags", ()))
         names = [word.decode("utf-8", "replace") for word in found]
         return dict(zip(names[::2], names[1::2], strict=True))
+
+    @override
+    def keep(self, name: str, value: bytes, *, life: float) -> None:
+        self._store.ask("keep", [self._store.call_kept("keep", name, span(life), value)])
+
+    @override
+    def kept(self, name: str) -> bytes | None:
+        found: bytes | None = self._store.ask_one("kept", self._store.call_kept("kept", name))
+        return found
 
     @override
     def bell(self, queues: Sequence[str]) -> Bell:

@@ -55,7 +55,11 @@ _FLAGS: Final[Mapping[str, str]] = {
 }
 
 #: What a script answers, where it is no list.
-_ANSWERS: Final[Mapping[str, tuple[type, ...]]] = {"push": (int,), "next_due": (bytes, type(None))}
+_ANSWERS: Final[Mapping[str, tuple[type, ...]]] = {
+    "push": (int,),
+    "next_due": (bytes, type(None)),
+    "kept": (bytes, type(None)),
+}
 
 
 @frozen
@@ -91,7 +95,8 @@ def _script(name: str, prelude: Mapping[str, str], text: str) -> Script:
     for part, code in reversed([*prelude.items()]):
         if re.search(rf"\b{part}\b", body):
             body = code + body
-    # Without a flag a server that is full refuses it before it has begun; the others free room, or take none.
+    # Without a flag a server that is full refuses it before it has begun; the others free room, or take none,
+    # or, as `keep`, are what has to be done first.
     flags = _FLAGS.get(name, " flags=allow-oom")
     source = f"#!lua{flags}\n{body}".encode()
     parts = tuple(keys.removeprefix("-- keys:").split())

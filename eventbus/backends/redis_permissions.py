@@ -18,6 +18,7 @@ __all__ = [
 NEEDED: Final = (
     "EVALSHA SHA 0",
     "EXISTS KEY",
+    "GET KEY",
     "HDEL KEY a",
     "HEXISTS KEY a",
     "HGET KEY a",
@@ -32,6 +33,7 @@ NEEDED: Final = (
     "PUBLISH CHANNEL 1",
     "SADD KEY a",
     "SCRIPT LOAD a",
+    "SET KEY a",
     "SMEMBERS KEY",
     "SUBSCRIBE CHANNEL",
     "TIME",

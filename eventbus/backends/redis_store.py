@@ -60,8 +60,15 @@ class Store:
             words = ("EVALSHA", chosen.sha, len(keys), *keys)
             if len(self._words) < REDIS_STEP:
                 self._words[script, tuple(queues)] = words
-        now = "" if self._clock is None else str(micros(self._clock.now()))
-        return Call(str(words[3]), (*words, now, *values), chosen)
+        return Call(str(words[3]), (*words, self._instant(), *values), chosen)
+
+    def call_kept(self, script: str, name: str, *values: Any) -> Call:
+        """Return the call of a script for what is kept under a name."""
+        chosen, key = self._scripts[script], f"{self.prefix}:kept:{name}"
+        return Call(key, ("EVALSHA", chosen.sha, 1, key, self._instant(), *values), chosen)
+
+    def _instant(self) -> str:
+        return "" if self._clock is None else str(micros(self._clock.now()))
 
     def groups(self, queues: Sequence[str]) -> list[list[str]]:
         """Return which queues can be spoken of in one call: in a cluster, each by itself."""

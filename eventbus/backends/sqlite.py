@@ -111,7 +111,13 @@ class SqliteBackend(Backend):
     """
 
     capabilities = Capabilities(
-        durable=True, shared=True, fenced=True, idempotent_push=True, delay=True, failed_jobs=True
+        durable=True,
+        shared=True,
+        fenced=True,
+        idempotent_push=True,
+        delay=True,
+        failed_jobs=True,
+        results=True,
     )
 
     def __init__(
@@ -391,6 +397,19 @@ class SqliteBackend(Backend):
     def flags(self) -> dict[str, str]:
         with self._file.look("flags") as db:
             return dict(db.execute(_SQL["flags"], {"now": self._now()}).fetchall())
+
+    @override
+    def keep(self, name: str, value: bytes, *, life: float) -> None:
+        now = self._now()
+        with self._file.transaction("keep") as db:
+            db.execute(_SQL["let_go"], {"now": now})
+            db.execute(_SQL["keep"], {"name": name, "value": value, "ends": now + span(life)})
+
+    @override
+    def kept(self, name: str) -> bytes | None:
+        with self._file.look("kept") as db:
+            found = db.execute(_SQL["kept"], {"name": name, "now": self._now()}).fetchall()
+        return found[0][0] if found else None
 
     @override
     def bell(self, queues: Sequence[str]) -> Bell | None:

@@ -63,7 +63,7 @@ _SQL: Final = statements("sqlite.sql")
 
 #: "evbs": says that a file is ours.
 _APPLICATION_ID: Final = 0x65766273
-_SCHEMA: Final = 2
+_SCHEMA: Final = 3
 
 #: The rollback journal we choose; see the module's docstring.
 _ROLLBACK: Final = "PERSIST"
@@ -354,13 +354,15 @@ class SqliteFile:
     def _bring_up(self, db: Connection, *, migrate: bool) -> list[str]:
         """Make the tables of a new file, and `migrate` those of an older one; return what was done."""
         with self.reading(db):
-            stamp = _stamp(db)
-        if stamp == (_APPLICATION_ID, _SCHEMA):
-            return []
+            if _stamp(db) == (_APPLICATION_ID, _SCHEMA):
+                _learn_tables(db)
+                return []
         done: list[str] = []
         with self.writing(db):
             found = self._version(db)  # under the lock: somebody may have been quicker
-            if not found:
+            if found == _SCHEMA:
+                _learn_tables(db)
+            elif not found:
                 done += self._run(db, "schema", f"made the tables of schema {_SCHEMA}")
             elif found > _SCHEMA or (found < _SCHEMA and not migrate):
                 raise _mismatch(found, where=self._name)
@@ -521,6 +523,16 @@ def _mismatch(found: int, *, where: str) -> SchemaMismatch:
 def _stamp(db: Connection) -> tuple[int, int]:
     """Return whose the file is, and the version of its schema."""
     return _value(db, "application_id"), _value(db, "user_version")
+
+
+def _learn_tables(db: Connection) -> None:
+    """
+    See, under the lock that is held, that the tables are there.
+
+    A connection remembers that there were none when it first looked; and as it is to say so of a
+    statement, it looks again only if nobody is committing just then.
+    """
+    db.execute("SELECT NULL FROM envelopes LIMIT 0")
 
 
 def check_folder(folder: Path, *, where: str) -> None:

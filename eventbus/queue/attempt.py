@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from attrs import define, field, frozen
 
 from eventbus.defaults import TRIES
 from eventbus.errors import InvalidOption, JobFailedByHand, UnsupportedOption
 from eventbus.queue.envelope import seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Attempt", "Deleted", "FailedByHand", "InteractsWithQueue", "Released"]
 
@@ -69,6 +72,39 @@ class Attempt:
     #: False on a sync connection: a job that nothing stores cannot be given back.
     stored: bool = True
     settled: Deleted | Released | FailedByHand | None = field(init=False, default=None)
+    #: Keeps what `progress` is told; None where the class of the job does not say `keep_result`.
+    reporter: Callable[[Any], None] | None = field(init=False, default=None, repr=False, eq=False)
+
+    def progress(self, value: Any) -> None:
+        """
+        Say how far the job is: whoever has its handle sees it.
+
+        Each time is one write to the store; where the store is away, that is a warning in the log. On
+        a sync connection nobody could look, and nothing is written.
+
+        Args:
+            value: A number, a text, or what else travels in jobs. It takes the place of what was said before.
+
+        Raises:
+            InvalidOption: The class of the job does not say `keep_result`.
+            EncodeError: `value` cannot be stored.
+        """
+        if not self.stored:
+            return
+        if self.reporter is None:
+            raise InvalidOption(
+                option="keep_result",
+                value=None,
+                expected="how long progress is kept: class Send(Job, keep_result=3600)",
+                where=self.name,
+            )
+        self.reporter(value)
+
+    async def aprogress(self, value: Any) -> None:
+        """Say how far the job is, as `progress` does, without blocking the loop."""
+        import asyncio
+
+        await asyncio.to_thread(self.progress, value)
 
     def delete(self) -> None:
         """Take the job as done; the rest of the listener runs on."""

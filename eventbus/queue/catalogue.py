@@ -32,6 +32,7 @@ from eventbus.queue.jobs import (
     stored_name,
 )
 from eventbus.queue.options import QueueOptions, read_options
+from eventbus.queue.results import codec_of
 from eventbus.text import short
 
 __all__ = ["Catalogue", "Decoder", "Entry", "is_wildcard"]
@@ -55,6 +56,7 @@ class Entry:
     events: list[type | str] = field(factory=list)
     _codec: PayloadCodec | None = field(init=False, default=None)
     _fields: TypeCodec | None = field(init=False, default=None)
+    _answer: PayloadCodec | None = field(init=False, default=None)
 
     def fields(self, types: EventTypes) -> TypeCodec:
         """
@@ -80,6 +82,18 @@ class Entry:
             # Two threads may do this at once; both make the same.
             self._codec = PayloadCodec(self.payload_hints(), event=self.options.name)
         return self._codec
+
+    @property
+    def answer(self) -> PayloadCodec:
+        """
+        How what it returns is written and read, alone in a list; compiled once.
+
+        Raises:
+            EncodeError: It says that it returns a type that cannot be stored.
+        """
+        if self._answer is None:
+            self._answer = codec_of(self.target, self.options.name)
+        return self._answer
 
     def check_hears(self, event: Any, name: str, *, wildcard: bool, envelope: str = "") -> None:
         """Refuse what the listener is not registered for, or not so: nothing of ours stored it."""

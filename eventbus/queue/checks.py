@@ -13,6 +13,7 @@ __all__ = [
     "deadline_of",
     "error_classes",
     "instant_or_seconds",
+    "life",
     "name",
     "names",
     "place",
@@ -35,6 +36,15 @@ def whole_number(value: Any, *, option: str, least: int, note: str = "", where: 
         return value
     raise InvalidOption(
         option=option, value=value, expected=f"a whole number >= {least}{note}", where=where
+    )
+
+
+def life(value: Any, *, option: str, where: str) -> float:
+    """Return a duration of more than 0 seconds; `InvalidOption` if it is none."""
+    if found := seconds(value, option=option, where=where):
+        return found
+    raise InvalidOption(
+        option=option, value=value, expected="more than 0 seconds, or a timedelta", where=where
     )
 
 

@@ -7,17 +7,18 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from eventbus.defaults import NAME_LENGTH
 from eventbus.dispatch.hints import is_async
 from eventbus.dispatch.targets import describe
 from eventbus.dispatch.waiting import Walk
-from eventbus.errors import InvalidJob
+from eventbus.errors import InvalidJob, InvalidOption
 from eventbus.queue.checks import deadline_of, instant_or_seconds
 from eventbus.queue.codec.document import write
 from eventbus.queue.connections import Connections
 from eventbus.queue.enqueue import Enqueued, Enqueuer
-from eventbus.queue.envelope import Envelope, new_id, seconds
+from eventbus.queue.envelope import Envelope, new_id, seconds, valid_id
 from eventbus.queue.fixed import Fixed
 from eventbus.queue.handles import JobHandle, JobStatus
 from eventbus.queue.jobs import Job
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from eventbus.dispatch.plans import Keep
     from eventbus.queue.catalogue import Entry
+    from eventbus.queue.codec.typed import PayloadCodec
 
 __all__ = ["JobEnqueuer", "Said", "checked_job"]
 
@@ -88,17 +90,53 @@ class JobEnqueuer:
                 one.keep([one.enqueued])
         stored = [one for one in made if one.keep is None and not one.here]
         yield from self.enqueuer.deliver([one.enqueued for one in stored if one.enqueued])
+        handles: list[JobHandle] = []
         for one in made:
+            handle = one.handle
             if one.here and one.enqueued is not None:
-                yield from self.enqueuer.run_here(one.enqueued.envelope, one.enqueued.connection)
-        return [one.handle for one in made]
+                execution = yield from self.enqueuer.run_here(
+                    one.enqueued.envelope, one.enqueued.connection
+                )
+                handle = evolve(handle, answer=(execution.answer,))
+            handles.append(handle)
+        return handles
+
+    def handle(self, cls: Any, id: str, *, queue: str | None, connection: str | None) -> JobHandle:
+        """Return the handle of a job that was enqueued, here or elsewhere."""
+        if not (isinstance(cls, type) and issubclass(cls, Job)):
+            raise InvalidJob(
+                job=shown(cls),
+                reason="it is no class that inherits Job",
+                remedy="Write bus.handle_of(ProcessPodcast, id)",
+            )
+        where = f"handle_of {describe(cls)}"
+        if not valid_id(id):
+            expected = f"an id: 1 to {NAME_LENGTH} printable ASCII characters"
+            raise InvalidOption(option="id", value=id, expected=expected, where=where)
+        entry = self.enqueuer.catalogue.job_entry(cls)
+        place, here = self.enqueuer.place(
+            connection or entry.options.connection or self.routes.of_job(cls).connection
+        )
+        return JobHandle(
+            id=id,
+            name=entry.options.name,
+            connection=place,
+            queue="" if queue is None else self.enqueuer.queue(place, queue, where),
+            port=None if here else partial(self.connections.port, place),
+            codec=_codec(entry),
+        )
 
     def skipped(self, job: Job) -> JobHandle:
         """Return the handle of a job that is not enqueued."""
         entry = self._entry(job)
         name, where = entry.options.name, self.connections.checked(entry.options.connection)
         return JobHandle(
-            id=new_id(), name=name, connection=where, queue="", unstored=JobStatus.SKIPPED
+            id=new_id(),
+            name=name,
+            connection=where,
+            queue="",
+            codec=_codec(entry),
+            unstored=JobStatus.SKIPPED,
         )
 
     def _entry(self, job: Any) -> Entry:
@@ -138,6 +176,7 @@ class JobEnqueuer:
                 connection=connection,
                 queue=queue,
                 port=partial(self.connections.port, connection) if stored else None,
+                codec=_codec(entry),
             ),
             enqueued=Enqueued(connection=connection, envelope=envelope),
             here=here and keep is None,
@@ -164,6 +203,10 @@ class JobEnqueuer:
             return until  # checked when it was read
         until = yield from _asked(job, until.name)
         return None if until is None else deadline_of(until, where=describe(type(job)))
+
+
+def _codec(entry: Entry) -> PayloadCodec | None:
+    return None if entry.options.keep_result is None else entry.answer
 
 
 def checked_job(job: Any) -> Job:

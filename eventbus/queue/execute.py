@@ -16,7 +16,7 @@ from typing import Any, Final
 from eventbus.backends.base import Charge, Claim
 from eventbus.backends.port import Port
 from eventbus.dispatch.resolver import Scope
-from eventbus.dispatch.waiting import Blocking, Walk
+from eventbus.dispatch.waiting import Walk
 from eventbus.errors import (
     LeaseLost,
     ListenerTimeout,
@@ -32,9 +32,7 @@ from eventbus.queue.execution import (
     DONE,
     Decision,
     Execution,
-    PortSettler,
     Rules,
-    Settler,
     caught,
     warn_of_late_error,
     warn_of_overrun,
@@ -53,8 +51,9 @@ from eventbus.queue.lifecycle import (
 from eventbus.queue.options import Method
 from eventbus.queue.parking import Unknowns
 from eventbus.queue.reading import Reading
+from eventbus.queue.results import report
+from eventbus.queue.settling import PortSettler, Settler, note_loss, settled, write_result
 from eventbus.queue.spans import OVERRUNS, Limits, NoLimits, Span, limited
-from eventbus.text import short
 
 __all__ = ["Executor"]
 
@@ -132,6 +131,9 @@ class Executor:
             ),
         )
         self._reading.read(execution)
+        life = execution.entry.options.keep_result if execution.entry is not None else None
+        if life is not None:
+            execution.attempt.reporter = partial(report, port, envelope.id, life)
         return execution
 
     def run_here(self, envelope: Envelope, connection: str) -> Walk:
@@ -227,7 +229,7 @@ class Executor:
             try:
                 settler.ack(execution)
             except LeaseLost as error:
-                _note_loss(execution, error)
+                note_loss(execution, error)
             return None
         finally:
             current.set(before)
@@ -263,11 +265,13 @@ class Executor:
                     execution.raised = self._handling.call_plainly(execution, way)
                 else:
                     execution.raised = yield from self._handling.call(execution, way)
+                    if execution.raised is None:
+                        execution.raised = write_result(execution)
             if self._decide(execution) and settler is not None:
                 try:
-                    yield from _settled(execution, settler)
+                    yield from settled(execution, settler)
                 except LeaseLost as error:
-                    _note_loss(execution, error)
+                    note_loss(execution, error)
             yield from self._tell_outcome(execution)
             return execution
         finally:
@@ -376,22 +380,6 @@ class Executor:
             warn_of_overrun(execution, problem)
         elif problem is not None:
             _log().error("a listener of what happens to jobs left it", exc_info=problem)
-
-
-def _note_loss(execution: Execution, error: LeaseLost) -> None:
-    execution.lost = True
-    _log().warning("%s", short(str(error)), extra={"job": execution.facts})
-
-
-def _settled(execution: Execution, settler: Settler) -> Walk:
-    """Tell the store of the outcome."""
-    settle = {Outcome.RELEASED: settler.release, Outcome.FAILED: settler.bury}.get(
-        execution.outcome
-    )
-    if settle is None and settler.gathers:
-        settler.ack(execution)
-    else:
-        yield Blocking(partial(settle or settler.ack, execution))
 
 
 def _log() -> Any:

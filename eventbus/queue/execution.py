@@ -6,7 +6,7 @@ import inspect
 import traceback
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from functools import partial
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, Final
 
 from attrs import define, evolve, field, frozen
 
@@ -19,15 +19,14 @@ from eventbus.queue.catalogue import Entry
 from eventbus.queue.codec.document import Document
 from eventbus.queue.envelope import Envelope
 from eventbus.queue.lifecycle import Outcome
+from eventbus.queue.results import Kept
 from eventbus.text import class_name, short
 
 __all__ = [
     "DONE",
     "Decision",
     "Execution",
-    "PortSettler",
     "Rules",
-    "Settler",
     "caught",
     "error_text",
     "warn_of_late_error",
@@ -81,8 +80,10 @@ class Execution:
     instance: object = None
     #: The job itself, once it is decoded; None of a listener's.
     job: object = None
-    #: What came back from a run that nobody queued.
+    #: What came back.
     answer: object = None
+    #: The same, as it is to be kept; None where it is not.
+    result: Kept | None = None
     #: How many jobs in a row have each queued the next, until this one.
     hops: int = 0
     #: The events of the latest of them.
@@ -164,59 +165,6 @@ class Execution:
             "queue": self.envelope.queue,
             "attempt": self.attempt.number,
         }
-
-
-class Settler(Protocol):
-    """
-    Tells a store what was decided about a claimed job.
-
-    `release` and `bury` return once the store has it; `ack` may gather several first. Each may be
-    called again when the store was away.
-    """
-
-    #: `ack` only notes what is done: to call it does not block.
-    gathers: ClassVar[bool]
-
-    def ack(self, execution: Execution) -> None:
-        """Remove the job: it is done."""
-        ...
-
-    def release(self, execution: Execution) -> None:
-        """Give the job back; `LeaseLost` if somebody else has it."""
-        ...
-
-    def bury(self, execution: Execution) -> None:
-        """Move the job to the failed ones; `LeaseLost` if somebody else has it."""
-        ...
-
-
-class PortSettler:
-    """Tells the store at once, and waits for it."""
-
-    gathers: ClassVar[bool] = False
-
-    def ack(self, execution: Execution) -> None:
-        """Remove the job; `LeaseLost` if somebody else has it."""
-        port, claim = _stored(execution)
-        port.ack(claim)
-
-    def release(self, execution: Execution) -> None:
-        """Give the job back; `LeaseLost` if somebody else has it."""
-        port, claim = _stored(execution)
-        decision = execution.decision
-        port.release(claim, delay=decision.delay, charge=decision.charge, parked=decision.parked)
-
-    def bury(self, execution: Execution) -> None:
-        """Move the job to the failed ones; `LeaseLost` if somebody else has it."""
-        port, claim = _stored(execution)
-        decision = execution.decision
-        port.bury(claim, error=error_text(decision.error), charge=decision.charge)
-
-
-def _stored(execution: Execution) -> tuple[Port, Claim]:
-    assert execution.port is not None  # only claimed jobs are settled
-    assert execution.claim is not None
-    return execution.port, execution.claim
 
 
 def error_text(error: BaseException | None) -> str:

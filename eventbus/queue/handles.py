@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
 from eventbus.backends.base import State
+from eventbus.defaults import RESULT_INTERVAL
+from eventbus.errors import NoResult
+from eventbus.queue.envelope import seconds
+from eventbus.queue.results import progress_of, result_of
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from eventbus.backends.port import Port
+    from eventbus.queue.codec.typed import PayloadCodec
 
 __all__ = ["JobHandle", "JobStatus"]
 
@@ -39,6 +47,19 @@ _STATUS: Final[Mapping[State, JobStatus]] = {
     State.LEASED: JobStatus.RUNNING,
 }
 
+#: From which a job may still come to a result by itself.
+_COMING: Final = frozenset({JobStatus.WAITING, JobStatus.DELAYED, JobStatus.RUNNING})
+#: Why a job of such a status has none.
+_WHY: Final[Mapping[JobStatus, str]] = {
+    JobStatus.WAITING: "it waits for a worker",
+    JobStatus.DELAYED: "it is to run later",
+    JobStatus.RUNNING: "it has not ended",
+    JobStatus.FAILED: "it failed; `eventbus failed ID` shows why",
+    JobStatus.GONE: "it was taken back or deleted, or its result was kept for long enough",
+    JobStatus.SKIPPED: "it was never enqueued",
+}
+_NOT_KEPT: Final = "its class does not say how long to keep it: class Send(Job, keep_result=3600)"
+
 
 @frozen(kw_only=True)
 class JobHandle:
@@ -62,10 +83,14 @@ class JobHandle:
     #: The stored name of its class.
     name: str
     connection: str
-    #: Empty where it was not enqueued.
+    #: Empty where it was not enqueued, or where that was not said.
     queue: str
     #: Gives the store; None where nothing was stored.
     _port: Callable[[], Port] | None = field(default=None, alias="port", repr=False, eq=False)
+    #: Reads its result; None where its class does not say how long that is kept.
+    _codec: PayloadCodec | None = field(default=None, alias="codec", repr=False, eq=False)
+    #: What came back at once, by itself.
+    _answer: tuple[Any, ...] = field(default=(), alias="answer", repr=False, eq=False)
     _unstored: JobStatus = field(default=JobStatus.GONE, alias="unstored", repr=False, eq=False)
 
     def status(self) -> JobStatus:
@@ -102,8 +127,81 @@ class JobHandle:
 
         return await asyncio.to_thread(self.cancel)
 
+    def result(self, *, wait: float | timedelta = 0) -> Any:
+        """
+        Return what the job's `handle` returned, of the type that it says.
+
+        Args:
+            wait: Seconds, or a `timedelta`, to wait for it.
+
+        Raises:
+            NoResult: There is none, or none yet: its class does not say `keep_result`, the job has not run,
+                has failed or was taken back, or its result was kept for long enough. `status` says
+                where the job is.
+            InvalidOption: `wait` is no duration.
+            DecodeError: What is kept is no result of such a job.
+            BackendError: The store cannot be asked.
+
+        Defaults:
+            wait = 0: what is not there now is an error.
+        """
+        end = time.monotonic() + seconds(wait, option="wait", where=f"job {self.id}")
+        while not (found := self._result()):
+            status = self.status()
+            left = end - time.monotonic()
+            if status not in _COMING or left <= 0:
+                break
+            time.sleep(min(left, RESULT_INTERVAL))
+        return self._known(found)
+
+    async def aresult(self, *, wait: float | timedelta = 0) -> Any:
+        """Return what the job's `handle` returned, as `result` does, without blocking the loop."""
+        import asyncio
+
+        end = time.monotonic() + seconds(wait, option="wait", where=f"job {self.id}")
+        while not (found := await asyncio.to_thread(self._result)):
+            status = await self.astatus()
+            left = end - time.monotonic()
+            if status not in _COMING or left <= 0:
+                break
+            await asyncio.sleep(min(left, RESULT_INTERVAL))
+        return await asyncio.to_thread(self._known, found)
+
+    def progress(self) -> Any:
+        """
+        Return what the job said last with `attempt.progress`; None where it said nothing, or long ago.
+
+        Raises:
+            DecodeError: What is kept is nothing that a job said.
+            BackendError: The store cannot be asked.
+        """
+        return None if self._port is None else progress_of(self._port(), self.id)
+
+    async def aprogress(self) -> Any:
+        """Return what the job said last of its progress, without blocking the loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self.progress)
+
+    def _result(self) -> tuple[Any, ...]:
+        """Return the result by itself in a tuple; nothing in it where there is none."""
+        if self._codec is None:
+            return ()
+        if self._port is None:
+            return self._answer
+        return result_of(self._port(), self.id, codec=self._codec, name=self.name)
+
+    def _known(self, found: tuple[Any, ...]) -> Any:
+        # Once more where there was none: it may have ended between two looks.
+        if found := found or self._result():
+            return found[0]
+        status = self.status()
+        reason = _WHY[status] if self._codec is not None else _NOT_KEPT
+        raise NoResult(id=self.id, status=status, reason=reason)
+
     def _waiting(self, port: Port) -> JobStatus | None:
-        return next((_STATUS[one.state] for one in port.find([self.id], queues=[self.queue])), None)
+        queues = [self.queue] if self.queue else None
+        return next((_STATUS[one.state] for one in port.find([self.id], queues=queues)), None)
 
     def _failed(self, port: Port) -> JobStatus | None:
         keeps = port.backend.capabilities.failed_jobs

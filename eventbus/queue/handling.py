@@ -36,7 +36,7 @@ class Way:
     #: Names of parameters that get the attempt: the most usual one, and there already.
     attempt: tuple[str, ...]
     #: It takes the payload, and the attempt, alone, its rules are plain values, and if it is built it
-    #: is by its constructor, called with nothing: nothing else is called.
+    #: is by its constructor, called with nothing: nothing else is called, and its answer goes nowhere.
     plain: bool
 
 
@@ -91,6 +91,7 @@ class Handling:
                 or target.may_wait
                 or _is_rule(options.timeout)
                 or _is_rule(options.tries)
+                or options.keep_result is not None
             ) and (target.owner is None or self._is_bare(target.owner))
             way = self._ways[entry, form] = Way(extra=extra, attempt=attempt, plain=plain)
         return way

@@ -214,6 +214,40 @@ class JobBus(LocalBus):
         """Enqueue a job if `condition` is false; else return a handle whose status is `skipped`."""
         return self.enqueue_if(not condition, job, queue=queue, connection=connection, delay=delay)
 
+    def handle_of(
+        self,
+        job: type[Job],
+        id: str,
+        *,
+        queue: str | None = None,
+        connection: str | None = None,
+    ) -> JobHandle:
+        """
+        Return the handle of a job that was enqueued elsewhere: by another process, or before a restart.
+
+        Nothing is asked of the store yet; the status of a job that it does not have is `gone`.
+
+        Args:
+            job: The class of the job.
+            id: Its id, as its first handle had it.
+            queue: Where it lies, which spares a look at every queue.
+            connection: What stores it. Default: what its class says, its route, or the bus.
+
+        Raises:
+            InvalidJob: `job` is no class of jobs.
+            InvalidOption: `id` cannot be one, or an argument cannot be.
+            UnknownConnection: Nobody configured the connection.
+
+        Example:
+            >>> from eventbus import EventBus, Job
+            >>> class Greet(Job, name="greet"):
+            ...     def handle(self) -> None: ...
+            >>> bus = EventBus(connections={"default": "memory://"})
+            >>> bus.handle_of(Greet, bus.enqueue(Greet()).id).status()
+            <JobStatus.WAITING: 'waiting'>
+        """
+        return self._job_enqueuer().handle(job, id, queue=queue, connection=connection)
+
     # Running.
 
     def run(self, job: Job) -> Any:

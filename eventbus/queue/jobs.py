@@ -69,6 +69,8 @@ class JobOptions(TypedDict, total=False):
     no_retry: type[BaseException] | Sequence[type[BaseException]]
     #: Whether it is done, and not failed, when `MissingRecord` is raised.
     discard_on_missing: bool | None
+    #: Seconds, or a `timedelta`, for which its result and its progress are kept. Default: not at all.
+    keep_result: Duration | None
     #: Its name in stored jobs; default: "module:QualName". Not inherited.
     name: str | None
     #: What logs and lists call it; default: its name. Not inherited.

@@ -127,6 +127,7 @@ class QueueOptions:
     fail_on_timeout: bool | None = None
     no_retry: tuple[type[BaseException], ...] = ()
     discard_on_missing: bool | None = None
+    keep_result: float | None = None
     should_queue: Callable[..., Any] | str | None = None
     via_queue: Callable[..., Any] | str | None = None
     via_connection: Callable[..., Any] | str | None = None
@@ -169,6 +170,7 @@ _PLAIN: Final[Mapping[str, Callable[..., Any]]] = {
     "fail_on_timeout": checks.choice,
     "no_retry": checks.error_classes,
     "discard_on_missing": checks.choice,
+    "keep_result": checks.life,
 }
 #: The names of all options.
 KNOWN: Final = tuple(one.name for one in fields(QueueOptions))
@@ -190,6 +192,12 @@ def read_options(listener: Listener) -> QueueOptions | None:
     if not _is_queued(listener):
         return None
     found = checked(listener.target.owner, listener.options, where=listener.name)
+    if found["keep_result"] is not None:
+        raise ListenError(
+            listener=listener.name,
+            reason="it says keep_result, and a listener's answer goes nowhere",
+            remedy="Enqueue a Job with keep_result, whose handle is asked for its result",
+        )
     found["name"] = _stored_name(listener, found["name"])
     return QueueOptions(**found)
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar
 
 from eventbus.backends.base import Claim
@@ -108,6 +109,11 @@ class Hand:
             self._held.clear()
 
     # What the executor asks for: the settler of `Executor.run`.
+
+    def keep(self, execution: Execution) -> None:
+        """Keep the result of the job, before it is taken as done."""
+        assert execution.result is not None  # asked only then
+        self._persist(partial(execution.result.keep, self._port))
 
     def ack(self, execution: Execution) -> None:
         """

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+from decimal import Decimal
 
 import pytest
 
+from eventbus.errors import NoResult
 from eventbus.queue.handles import JobStatus
 
 JOBS = """
@@ -33,6 +35,27 @@ class Process(Job, tries=2):
 
     def timeout(self):
         return 0.2 if self.way == "stuck" else 60
+
+from decimal import Decimal
+
+class Count(Job, keep_result=3600):
+    pages: list[int]
+    way: str = ""
+
+    def handle(self, attempt: Attempt) -> dict[int, Decimal]:
+        for done, page in enumerate(self.pages, start=1):
+            attempt.progress(done)
+        if self.way == "gate":
+            say("counted", len(self.pages))
+            pass_gate()
+        if self.way == "die" and attempt.losses == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {page: Decimal(page) / 2 for page in self.pages}
+
+class ACount(Count):
+    async def handle(self, attempt: Attempt) -> int:
+        await attempt.aprogress(0.5)
+        return len(self.pages)
 
 class Fetch(Job, name="fetch"):
     async def handle(self):
@@ -102,6 +125,49 @@ def test_a_handle_follows_its_job_while_a_worker_has_it(shop):
     assert worker.await_exit() == 0
     assert handle.status() is JobStatus.GONE
     assert shop.waiting() == 0
+
+
+@pytest.mark.parametrize("ways", [(), ("--threads", "2"), ("--concurrency", "2")], ids=str)
+@pytest.mark.usefixtures("where")
+def test_a_handle_has_the_result_and_sees_the_progress(shop, ways):
+    shop.write(JOBS)
+    shop.gate()
+    count = shop.module.Count
+    if ways != ("--concurrency", "2"):
+        slow = shop.bus.enqueue(count([1, 2, 3], "gate"))
+        worker = shop.start(*ways)
+        worker.await_line("counted 3")
+        assert (slow.progress(), slow.status()) == (3, JobStatus.RUNNING)
+        with pytest.raises(NoResult, match="has not ended"):
+            slow.result()
+        shop.open_gate()
+        assert slow.result(wait=60) == {1: Decimal("0.5"), 2: Decimal(1), 3: Decimal("1.5")}
+        assert worker.stop() == 0
+
+    handles = shop.bus.enqueue_many(
+        [count([5]), shop.module.ACount([7]), shop.module.ACount([1, 2])]
+    )
+    assert shop.work(*ways).code == 0
+
+    elsewhere = [
+        shop.bus.handle_of(cls, one.id)
+        for cls, one in zip((count, shop.module.ACount, shop.module.ACount), handles, strict=True)
+    ]
+    assert [one.result() for one in elsewhere] == [{5: Decimal("2.5")}, 1, 2]
+    assert [one.progress() for one in elsewhere] == [1, 0.5, 0.5]
+
+
+@pytest.mark.usefixtures("where")
+def test_a_job_that_runs_again_after_its_worker_died_has_one_result(shop):
+    shop.write(JOBS)
+    handle = shop.bus.enqueue(shop.module.Count([4], "die"))
+
+    assert shop.start("--lease", "1").await_exit() == -signal.SIGKILL
+    assert handle.progress() == 1
+    worker = shop.start("--lease", "1")
+
+    assert handle.result(wait=60) == {4: Decimal(2)}
+    assert worker.stop() == 0
 
 
 def test_a_job_whose_worker_dies_comes_back_and_fails_at_its_third_loss(shop):

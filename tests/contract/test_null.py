@@ -35,6 +35,8 @@ def test_what_is_pushed_is_never_seen_again(backend):
     assert backend.queues() == []
     assert backend.peek(limit=10) == []
     assert backend.find(["a"]) == []
+    backend.keep("result:a", b"1", life=60)
+    assert backend.kept("result:a") is None
 
 
 def test_every_claim_is_stale(backend):

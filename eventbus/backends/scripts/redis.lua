@@ -5,6 +5,7 @@
 --
 --   PREFIX:queues             set         every queue that something was ever pushed to
 --   PREFIX:flags              hash        flag -> when it ends (0: never), its value
+--   PREFIX:kept:NAME          string      when it ends, its value; NAME is result:ID or progress:ID
 --   PREFIX:{QUEUE}:numbers    string      the last number that was given: order of arrival, and of failure
 --   PREFIX:{QUEUE}:order      sorted set  id -> number; of what is ready, delayed or leased
 --   PREFIX:{QUEUE}:line       sorted set  number and id -> due; the same jobs
@@ -639,6 +640,19 @@ for index = 1, #flags, 2 do
   end
 end
 return found
+
+-- :keep
+-- keys: kept
+-- The server lets go of it; by whichever clock is ahead. ARGV: instant, life in microseconds, value.
+local ends = whole(instant(ARGV[1]) + ARGV[2])
+redis.call('SET', KEYS[1], ends .. ' ' .. ARGV[3], 'PX', whole(math.ceil(ARGV[2] / 1000)))
+return {}
+
+-- :kept
+-- keys: kept
+-- Returns the value, if it has not ended. ARGV: instant.
+local ends, value = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) (.*)$')
+return ends and tonumber(ends) > instant(ARGV[1]) and value
 
 -- :allowed
 -- keys:

@@ -1,9 +1,10 @@
--- The store of `sqlite://`, schema 2 (PRAGMA user_version; PRAGMA application_id says whose it is).
+-- The store of `sqlite://`, schema 3 (PRAGMA user_version; PRAGMA application_id says whose it is).
 --
 -- Tables
 --   envelopes  a job that is ready, delayed or leased; its row goes with its ack or burial
 --   failed     a job that used up its attempts, until it is revived or purged
 --   flags      what all processes are told: `restart`, `pause:QUEUE`
+--   kept       what is kept beside the jobs for a while: `result:ID`, `progress:ID`
 --
 -- An id is in one of the first two tables at most. Instants are whole microseconds since 1970, UTC.
 -- A body is read as bytes whatever it is: one that was mended in the `sqlite3` shell is text.
@@ -59,6 +60,12 @@ CREATE TABLE flags (
     value TEXT NOT NULL,
     ends  INTEGER                           -- an instant; NULL: never
 ) WITHOUT ROWID;
+CREATE TABLE kept (
+    name  TEXT PRIMARY KEY,
+    value BLOB NOT NULL,
+    ends  INTEGER NOT NULL                  -- an instant
+);
+CREATE INDEX kept_until ON kept (ends);
 
 -- :migrate_1
 -- From schema 1 to 2.
@@ -73,6 +80,15 @@ CREATE TABLE flags (
     value TEXT NOT NULL,
     ends  INTEGER
 ) WITHOUT ROWID;
+
+-- :migrate_2
+-- From schema 2 to 3.
+CREATE TABLE kept (
+    name  TEXT PRIMARY KEY,
+    value BLOB NOT NULL,
+    ends  INTEGER NOT NULL
+);
+CREATE INDEX kept_until ON kept (ends);
 
 -- :push
 -- An id that is stored already, in either table, is passed over. Its last value is the id once more.
@@ -315,3 +331,13 @@ DELETE FROM flags WHERE name = :name OR ends <= :now;
 
 -- :flags
 SELECT CAST(name AS TEXT), CAST(value AS TEXT) FROM flags WHERE ends IS NULL OR ends > :now;
+
+-- :keep
+INSERT OR REPLACE INTO kept (name, value, ends) VALUES (:name, :value, :ends);
+
+-- :let_go
+-- Of what has ended, a few at a time: whoever keeps something pays for little more than that.
+DELETE FROM kept WHERE name IN (SELECT name FROM kept WHERE ends <= :now LIMIT 100);
+
+-- :kept
+SELECT CAST(value AS BLOB) FROM kept WHERE name = :name AND ends > :now;

@@ -69,6 +69,56 @@ class Telling(Suite):
         assert backend.peek(limit=10) == []
         assert backend.next_due(["restart"]) is None
 
+    def test_a_value_is_kept_and_another_takes_its_place(
+        self, backend: Backend, another: Callable[[], Backend]
+    ) -> None:
+        needs(backend, results=True)
+        every_byte = bytes(range(256)) * 3
+        assert backend.kept("result:a") is None
+
+        backend.keep("result:a", b"1", life=LONG)
+        backend.keep("result:a", every_byte, life=LONG)
+        backend.keep("progress:a", b"", life=LONG)
+
+        assert backend.kept("result:a") == every_byte
+        assert backend.kept("progress:a") == b""
+        assert backend.kept("result:b") is None
+        if backend.capabilities.shared:
+            with closing(another()) as second:
+                assert second.kept("result:a") == every_byte
+
+    def test_a_value_is_kept_for_its_life(
+        self, backend: Backend, clock: ManualClock | None
+    ) -> None:
+        needs(backend, results=True)
+        backend.keep("short", b"1", life=SHORT)
+        backend.keep("long", b"2", life=LONG)
+        assert (backend.kept("short"), backend.kept("long")) == (b"1", b"2")
+
+        pass_time(clock, SHORT)
+
+        assert (backend.kept("short"), backend.kept("long")) == (None, b"2")
+        backend.keep("short", b"3", life=LONG)
+        assert (backend.kept("short"), backend.kept("long")) == (b"3", b"2")
+
+    def test_a_value_that_is_kept_is_no_job(self, backend: Backend) -> None:
+        needs(backend, results=True)
+        backend.push([job("a")])
+        backend.keep("result:a", b"1", life=LONG)
+
+        assert backend.queues() == ["jobs"]
+        assert [one.envelope.id for one in backend.peek(limit=10)] == ["a"]
+        assert backend.cancel(["a", "result:a"]) == ["a"]
+        assert backend.kept("result:a") == b"1"
+
+    def test_a_store_without_results_says_so(self, backend: Backend) -> None:
+        if backend.capabilities.results:
+            pytest.skip("the store keeps results")
+        with pytest.raises(UnsupportedOption, match="results"):
+            backend.keep("result:a", b"1", life=LONG)
+        with pytest.raises(UnsupportedOption, match="results"):
+            backend.kept("result:a")
+
     @pytest.fixture
     def bell(self, backend: Backend) -> Iterator[Bell]:
         """Hang a bell for the queues "jobs" and "more", if the store can call."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar, assert_type
@@ -10,6 +11,7 @@ from typing import ClassVar, assert_type
 from attrs import field
 
 from eventbus import Attempt, EventBus, InteractsWithQueue, Job, JobHandle, exponential
+from eventbus.errors import NoResult
 from eventbus.queue.handles import JobStatus
 from eventbus.testing import fake_events, fake_queue
 from shop import Mailer
@@ -35,6 +37,7 @@ class Monthly(
     fail_on_timeout=True,
     no_retry=(KeyError, ValueError),
     discard_on_missing=True,
+    keep_result=timedelta(hours=1),
 ):
     country: str = "de"
     tags: list[str] = field(factory=list, kw_only=True)
@@ -42,6 +45,7 @@ class Monthly(
     def handle(self, mailer: Mailer, attempt: Attempt) -> str:
         assert_type(self.number, int)
         mailer.send()
+        attempt.progress(0.5)
         return f"{self.number} {attempt.number}"
 
     def failed(self, error: BaseException) -> None: ...
@@ -93,6 +97,10 @@ handle = bus.enqueue(job)
 assert_type(handle.id, str)
 assert_type(handle.status(), JobStatus)
 assert_type(handle.cancel(), bool)
+assert_type(bus.handle_of(Monthly, handle.id, queue="reports", connection="default"), JobHandle)
+handle.progress()
+with suppress(NoResult):
+    handle.result(wait=timedelta(milliseconds=1))
 
 
 async def in_async_code() -> None:

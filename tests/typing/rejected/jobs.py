@@ -49,6 +49,10 @@ bus.enqueue_many(job)  # error: mypy pyright
 bus.enqueue_many([job, OrderShipped(1)])  # error: mypy pyright
 bus.run(OrderShipped(1))  # error: mypy pyright
 bus.enqueue(job).status().seconds  # error: mypy pyright
+bus.enqueue(job).result("soon")  # error: mypy pyright
+bus.enqueue(job).result(wait="soon")  # error: mypy pyright
+bus.handle_of(job, "id")  # error: mypy pyright
+bus.handle_of(OrderShipped, "id")  # error: mypy pyright
 
 
 def run_fetch(job: Fetch) -> None: ...

@@ -312,7 +312,7 @@ def test_the_file_says_that_it_is_ours(backend, path):
 
     with backend._file.connection("test") as db:
         assert db.execute("PRAGMA application_id").fetchall() == [(0x65766273,)]
-        assert db.execute("PRAGMA user_version").fetchall() == [(2,)]
+        assert db.execute("PRAGMA user_version").fetchall() == [(3,)]
 
 
 def test_who_is_second_to_make_the_file_takes_the_schema_of_the_first(backend, path, monkeypatch):
@@ -336,7 +336,7 @@ def test_who_is_second_to_make_the_file_takes_the_schema_of_the_first(backend, p
         (["CREATE TABLE theirs (x)"], "of another application"),
         (["PRAGMA user_version = 7"], "of another application"),
         (["PRAGMA application_id = 1"], "of another application"),
-        (["PRAGMA application_id = 0x65766273", "PRAGMA user_version = 3"], "3"),
+        (["PRAGMA application_id = 0x65766273", "PRAGMA user_version = 4"], "4"),
     ],
     ids=["tables", "version", "owner", "newer"],
 )
@@ -351,7 +351,7 @@ def test_a_file_that_another_wrote_is_left_alone(backend, path, statements, foun
     with pytest.raises(SchemaMismatch) as caught:
         backend.push([JOB])
 
-    assert (caught.value.found, caught.value.wanted) == (found, "2")
+    assert (caught.value.found, caught.value.wanted) == (found, "3")
     assert path.read_bytes() == before
 
 
@@ -816,3 +816,36 @@ def test_a_log_that_has_grown_large_is_told_of(path, more):
 
     assert (str(log) in told, "64 MiB" in told) == ((True, True) if more else (False, False))
     assert told == backend.trouble()
+
+
+@pytest.mark.parametrize("quicker", ["before", "meanwhile"])
+def test_tables_that_another_made_while_a_connection_was_opened_are_known(
+    path, monkeypatch, quicker
+):
+    """SQLite remembers that there were none, and cannot look again while somebody commits."""
+    first, maker = (SqliteBackend(path, journal="PERSIST") for _ in range(2))
+    file = first._file
+    db = file.open("test", has_schema=False)
+    assert db.execute("SELECT count(*) FROM sqlite_master").fetchall() == [(0,)]
+    if quicker == "before":
+        maker.apply_schema()
+    else:
+        writing = file.writing
+
+        def late(db):
+            maker.apply_schema()
+            return writing(db)
+
+        monkeypatch.setattr(file, "writing", late)
+
+    file._bring_up(db, migrate=False)
+
+    with closing(DRIVER.connect(path, isolation_level=None)) as third:
+        third.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(DRIVER.OperationalError, match="locked"):
+            db.execute("SELECT count(*) FROM envelopes").fetchall()
+        third.execute("ROLLBACK")
+    assert db.execute("SELECT count(*) FROM envelopes").fetchall() == [(0,)]
+    db.close()
+    maker.close()
+    first.close()

@@ -21,8 +21,9 @@ from eventbus.errors import (
     TriesExhausted,
 )
 from eventbus.queue.envelope import Envelope
-from eventbus.queue.execution import PortSettler, Rules
+from eventbus.queue.execution import Rules
 from eventbus.queue.lifecycle import Outcome
+from eventbus.queue.settling import PortSettler
 from eventbus.testing import fake_queue
 from eventbus.testing.clock import ManualClock
 

@@ -10,8 +10,8 @@ from attrs import frozen
 from eventbus import Attempt, JobAttempted, JobProcessed, JobProcessing, listens
 from eventbus.backends.base import Claim
 from eventbus.dispatch.waiting import drive
-from eventbus.queue.execution import PortSettler
 from eventbus.queue.lifecycle import Outcome
+from eventbus.queue.settling import PortSettler
 
 
 @frozen
