@@ -125,16 +125,21 @@ class Workers:
             for _ in range(contender.processes)
         ]
 
+    def processes(self) -> list[psutil.Process]:
+        """Return those that are running, with all that they have started."""
+        found: list[psutil.Process] = []
+        for started in self._started:
+            with suppress(psutil.NoSuchProcess):
+                found += [psutil.Process(started.pid), *_family(started.pid)]
+        return found
+
     def used(self) -> float:
         """Return the processor's time of all of them, in seconds."""
         total = 0.0
-        for started in self._started:
+        for one in self.processes():
             with suppress(psutil.NoSuchProcess):
-                parent = psutil.Process(started.pid)
-                for one in (parent, *parent.children(recursive=True)):
-                    with suppress(psutil.NoSuchProcess):
-                        times = one.cpu_times()
-                        total += times.user + times.system
+                times = one.cpu_times()
+                total += times.user + times.system
         return total
 
     def await_that(self, fact: Callable[[], bool], said: str, patience: float = PATIENCE) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import contenders
 import redis_pushes
+import redis_resident
 from contenders import RAW, TWO, US
 from queue_goals import FEWEST, MOST
 from redis_server import PLAIN, SERVERS
@@ -49,10 +51,27 @@ SPEEDS = (
 )  # fmt: skip
 
 
+#: The worker of each kind of ours, and when it is looked at.
+_RESIDENT = tuple(
+    (ours, state)
+    for ours in (redis_resident.ON_SQLITE, redis_resident.ON_REDIS)
+    for state in redis_resident.STATES
+)
+_MEMORY = "memory of a worker, {1}: {0}"
+_MEDIAN = "the median of the peers"
+
+
 def goals(results: Mapping[str, Result]) -> Iterator[Goal]:
     """Yield the goals that these results speak of."""
     for speed in SPEEDS:
         yield from speed.found(SERVERS.values(), results)
+    result = results.get(f"redis_resident_{PLAIN.name}")
+    if result is not None:
+        for ours, state in _RESIDENT:
+            rows = [redis_resident.ROW.format(one, state) for one in _PEERS]
+            peers = statistics.median(result.median(one) for one in rows if one in result.values)
+            figure = result.median(redis_resident.ROW.format(ours, state)) / peers
+            yield Goal(_MEMORY.format(ours, state), figure, 1.0, _MEDIAN)
 
 
 def wanted() -> Iterator[tuple[str, str]]:
@@ -127,6 +146,27 @@ def memory_table(result: Result) -> str:
         f"| {_shown(name)} | {result.median(name):,.0f} |"
         for name in sorted(result.values, key=result.median)
     ]
+    return "\n".join([*lines, "", *not_measured(result)]).rstrip() + "\n"
+
+
+def resident_table(result: Result, sizes: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return what a worker holds, by the proportional size when it is idle."""
+    lines = [
+        f"### {result.title} (`{result.name}`)",
+        "",
+        result.note,
+        "",
+        "| | setting | processes | RSS, idle | RSS, busy | PSS, idle | PSS, busy |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for name in sorted(sizes, key=lambda one: sizes[one]["idle"]["proportional"]):
+        states = [sizes[name][state] for state in redis_resident.STATES]
+        figures = [one[kind] for kind in ("resident", "proportional") for one in states]
+        lines.append(
+            f"| {_shown(name)} | {sizes[name]['setting']} | {states[-1]['processes']} | "
+            + " | ".join(f"{one / 2**20:.1f} MiB" for one in figures)
+            + " |"
+        )
     return "\n".join([*lines, "", *not_measured(result)]).rstrip() + "\n"
 
 

@@ -62,11 +62,12 @@ def started(port: int, running: ExitStack) -> tuple[dict[str, Waiting], dict[str
         where = running.enter_context(place(f"redis://127.0.0.1:{port}/{database}"))
         work = running.enter_context(workers(one, where))
         ask = running.enter_context(producer(one, where))
-        found[one.name] = Waiting(one.name, work, ask, _reading(where))
+        found[one.name] = Waiting(one.name, work, ask, reading(where))
     return found, missing
 
 
-def _reading(where: Place) -> int:
+def reading(where: Place) -> int:
+    """Return where the answers are read."""
     # Open for writing too: a pipe that nobody writes to is at its end.
     return os.open(where.answers, os.O_RDWR)
 

@@ -11,6 +11,7 @@ import redis_goals
 import redis_idle
 import redis_kills
 import redis_pushes
+import redis_resident
 from apps.ours import MANY
 from attrs import frozen
 from redis_server import AOF, PLAIN, Server
@@ -38,13 +39,18 @@ class Effort:
     #: Jobs of 50 ms, and seconds that a worker has which is started after one that was killed.
     killed: int
     bound: int
+    #: Small jobs of a worker whose memory is looked at, and seconds until then.
+    small: int
+    rest: float
 
 
 FULL = Effort(
     processes=3, rounds=31, sample=0.1, jobs=50_000, drains=5, pushes=300, stored=10_000, killed=200, bound=60,
+    small=2_000, rest=1.0,
 )  # fmt: skip
 FAST = Effort(
     processes=1, rounds=3, sample=0.01, jobs=1_000, drains=1, pushes=3, stored=300, killed=20, bound=3,
+    small=20, rest=0.1,
 )  # fmt: skip
 
 #: By name: what, and on which server.
@@ -57,6 +63,7 @@ NAMES: Mapping[str, tuple[str, Server]] = {
         "latency": (PLAIN,),
         "memory": (PLAIN,),
         "killed": (PLAIN,),
+        "resident": (PLAIN,),
     }.items()
     for server in servers
 }
@@ -135,3 +142,17 @@ class RedisRun:
         title = f"a worker is killed: {effort.killed} jobs, {effort.bound} s after it (`{name}`)"
         drained = results.get(f"redis_drain_{PLAIN.name}")
         return None, redis_goals.fate_table(title, redis_kills.NOTE, said["fates"], drained)
+
+    def _resident(self, name: str, _: Server, __: Any) -> tuple[Result, str]:
+        jobs = self.effort.small
+        said = self.child("redis_resident.py", str(jobs), str(self.effort.rest))
+        sizes = said["sizes"]
+        values = {
+            redis_resident.ROW.format(who, state): [float(sizes[who][state]["proportional"])]
+            for who in sizes
+            for state in redis_resident.STATES
+        }
+        title = f"memory of a worker, idle and after {jobs:,} jobs"
+        note = redis_resident.NOTE.format(jobs=jobs)
+        result = Result(name, title, values, {}, said["missing"], note)
+        return result, redis_goals.resident_table(result, sizes)

@@ -19,6 +19,14 @@ EXPLAINED: dict[str, str] = {
         "attrs builds the methods of each of our records when its class is made, about half a"
         " millisecond each; the rest is bytecode, by module in the table of the imports."
     ),
+    "listeners that block": (
+        "each job is claimed and acked alone, as all are that take long: the 128 commits of a round go through one file,"
+        " one after the other, and those of a rollback journal take longest."
+    ),
+    "a job ends its process": (
+        "the process that follows imports the worker too, as the other bare spawn of the table does; the rest is the"
+        " worker's start, and the job that died, which it settles first."
+    ),
 }
 
 
@@ -273,6 +281,10 @@ and for first dispatches say that neither may grow with what is registered.
   command is the one that a push of ours was heard to send (`overheard.py`). Peers have the settings that are
   fastest on two cores, and those that can give back a killed worker's jobs within a minute are set to
   (`apps`, `contenders.py`); some live in environments of their own, as they want other drivers.
+- **Workers**: a worker of several processes, threads or async jobs is beside the part of Python that does the same
+  work without a queue (`ways.py`); both have been started before, and each journal has its table. A death is beside a
+  bare spawn (`deaths.py`). The memory of a worker is looked at with one process that runs jobs, also of the peers
+  (`redis_resident.py`), one worker after the other; the goal is judged by PSS.
 - Medians of times are shown for orientation; they wander with the machine far more than the ratios do.
 
 ## Machine

@@ -35,6 +35,8 @@ import redis_server
 import redis_tables
 import report
 import tables
+import ways_goals
+import ways_run
 from journals import JOURNALS, Journal
 from report import Result
 from tables import Table
@@ -88,6 +90,7 @@ OF_QUEUE = {
 def main() -> None:
     names = [one.name for one in tables.TABLES] + list(OTHERS)
     names += [one.name for one in queued.TABLES] + list(OF_QUEUE)
+    names += list(ways_run.NAMES)
     names += [one.name for one in redis_tables.TABLES] + list(redis_run.NAMES)
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").strip().splitlines()[0], epilog=f"Names: {' '.join(names)}"
@@ -101,14 +104,19 @@ def main() -> None:
         parser.error(f"no table is called {options.only!r}; there are {' '.join(names)}")
     effort = FAST if options.fast else FULL
     on_redis = redis_run.FAST if options.fast else redis_run.FULL
+    of_ways = ways_run.FAST if options.fast else ways_run.FULL
     load = os.getloadavg()
     with tempfile.TemporaryDirectory() as folder:
-        measuring = Measuring(effort, on_redis, Path(folder), show=options.only is not None)
+        show = options.only is not None
+        measuring = Measuring(effort, on_redis, of_ways, Path(folder), show=show)
         for name in chosen:
             measuring.measure(name)
     results = measuring.results
-    found = [*report.goals(results), *queue_goals.goals(results), *redis_goals.goals(results)]
+    found = [*report.goals(results), *queue_goals.goals(results)]
+    found += [*ways_goals.goals(results), *redis_goals.goals(results)]
     machine = _machine(effort, load)
+    if any(name in ways_run.NAMES for name in chosen):
+        machine["effort of workers' ways"] = of_ways.said()
     if any(_needs_redis(name) for name in chosen):
         machine |= _machine_of_redis(on_redis)
     text = report.document(
@@ -128,10 +136,22 @@ class Measuring:
     """What has been measured so far."""
 
     def __init__(
-        self, effort: Effort, on_redis: redis_run.Effort, folder: Path, *, show: bool
+        self,
+        effort: Effort,
+        on_redis: redis_run.Effort,
+        of_ways: ways_run.Effort,
+        folder: Path,
+        *,
+        show: bool,
     ) -> None:
         self.effort = effort
-        self._on_redis = redis_run.RedisRun(on_redis, self._child)
+        of_redis = redis_run.RedisRun(on_redis, self._child)
+        of_worker = ways_run.WaysRun(of_ways, self._child)
+        #: Who measures it, by its name.
+        self._runs = {
+            **dict.fromkeys(redis_run.NAMES, of_redis),
+            **dict.fromkeys(ways_run.NAMES, of_worker),
+        }
         self.folder = folder
         self.show = show
         self.results: dict[str, Result] = {}
@@ -154,8 +174,8 @@ class Measuring:
         elif name in OF_QUEUE:
             what, journal = OF_QUEUE[name]
             getattr(self, f"_{what}")(name, journal)
-        elif name in redis_run.NAMES:
-            result, section = self._on_redis.measure(name, self.results)
+        elif name in self._runs:
+            result, section = self._runs[name].measure(name, self.results)
             if result is not None:
                 self.results[name] = result
             self._say(section)

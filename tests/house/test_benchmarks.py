@@ -90,6 +90,34 @@ def test_a_drain_is_measured_by_real_workers_that_run_every_job(root: Path, tmp_
         assert f"| {name} | " in written.replace("**", "")
 
 
+NEEDED_BY_WAYS = ("psutil", "pyperf", "pysqlite3", "redis")
+
+
+@pytest.mark.skipif(
+    bool(missing(NEEDED_BY_WAYS)),
+    reason=f"not installed, see `make bench`: {missing(NEEDED_BY_WAYS)}",
+)
+@pytest.mark.timeout(90)  # a worker, a pool, and a process that dies and is replaced
+@pytest.mark.parametrize("journal", ["rollback", "wal"])
+@pytest.mark.parametrize(
+    "way, told, beside",
+    [
+        ("processes", "`multiprocessing.Pool(2)` | ≥ 0.95", "`multiprocessing.Pool(2)`"),
+        ("concurrency", "`asyncio.gather` | ≤ 3.00", "`asyncio.gather`"),
+        ("threads", "`ThreadPoolExecutor(16)` | ≤ 1.30", "`ThreadPoolExecutor(16)`"),
+        ("death", "a bare spawn | ≤ 1.50", "a bare spawn that imports the worker too"),
+    ],
+)
+def test_a_workers_way_is_measured_beside_what_python_has(
+    root: Path, tmp_path: Path, journal: str, way: str, told: str, beside: str
+):
+    printed, written = measured(root, tmp_path / "RESULTS.md", f"worker_{way}_{journal}")
+
+    assert told in printed
+    for name in ("**eventbus**", beside):
+        assert f"| {name} | " in written
+
+
 @needs_queue
 @pytest.mark.parametrize(
     "journal, module", [("rollback", "_sqlite3"), ("wal", "pysqlite3._sqlite3")]
@@ -149,6 +177,7 @@ def test_a_drain_of_redis_is_measured_by_real_workers_that_run_every_job(
         ("redis_latency_plain", "idle worker, p99, Redis | "),
         ("redis_memory_plain", "| **eventbus** | "),
         ("redis_killed_plain", "| **eventbus** | "),
+        ("redis_resident_plain", "memory of a worker, busy: eventbus, SQLite | "),
     ],
 )
 def test_what_else_is_promised_on_redis_is_measured(
