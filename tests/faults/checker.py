@@ -131,13 +131,14 @@ def check(
     """
     jobs, deaths, killed, pauses = _read(history)
     times = _times(jobs.values())
+    dead = {_process(worker) for worker in deaths}
     extra: list[str] = []
     unexplained: list[str] = []
     at_risk = 0
     for name, job in jobs.items():
         needed = min(1, job.ends) + sum(run.excused for run in job.runs)
         extra += [name] * max(0, len(job.runs) - needed)
-        cut = [not run.excused and _was_cut(run, deaths, times, window) for run in job.runs]
+        cut = [not run.excused and _was_cut(run, dead, times, window) for run in job.runs]
         at_risk += sum(cut)
         causes = sum(
             run.excused or was_cut or _was_paused(run, pauses)
@@ -258,9 +259,15 @@ def _times(jobs: Iterable[_Job]) -> dict[str, _Times]:
     return found
 
 
-def _was_cut(run: _Run, deaths: dict[str, float], times: dict[str, _Times], window: float) -> bool:
-    """Tell whether its worker died in the run, or before it knew that the store had the ack."""
-    if run.worker not in deaths or run.acked_at is not None:
+def _process(worker: str) -> str:
+    """Return the process of a worker, which may be one of its threads."""
+    return worker.rpartition("/")[0] or worker
+
+
+def _was_cut(run: _Run, dead: set[str], times: dict[str, _Times], window: float) -> bool:
+    """Tell whether its process died in the run, or before it knew that the store had the ack."""
+    # Who ends a process names its threads first; one that had begun nothing until then is not among them.
+    if _process(run.worker) not in dead or run.acked_at is not None:
         return False
     if run.ended_at is None or run.told_at is not None:
         return True

@@ -195,6 +195,19 @@ def test_a_kill_of_another_worker_explains_nothing():
     assert check(history).unexplained == ("a",)
 
 
+@pytest.mark.parametrize("process, unexplained", [("w/7", ()), ("w/8", ("a",))])
+def test_a_thread_dies_with_its_process_though_nobody_named_it(process, unexplained):
+    """Who ends the process names the threads that it knows; this one began a moment later."""
+    history = [
+        *dispatched(1, "a"),
+        at(2, "died", worker="w/7/1"),
+        *ran(3, "a", None, worker=f"{process}/2"),
+        *ran(4, "a", worker="v"),
+    ]
+
+    assert check(history).unexplained == unexplained
+
+
 def test_one_kill_explains_one_more_start_only():
     history = [*dispatched(1, "a"), *ran(2, "a", None), at(3, "killed")]
 
