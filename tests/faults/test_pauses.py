@@ -62,6 +62,11 @@ def taken_over(arena, job, since):
     )
 
 
+def has_moved(arena, worker, job):
+    """Tell whether a worker is no longer in the run of `job`."""
+    return job is None or arena.running().get(worker) != job
+
+
 def test_jobs_survive_pauses_of_their_workers_at_any_moment(make_arena, store, results, full):
     """F5: among a stream of jobs, claimed in whatever numbers."""
     arena = make_arena(store=store, lease=1.5)
@@ -77,6 +82,10 @@ def test_jobs_survive_pauses_of_their_workers_at_any_moment(make_arena, store, r
             arena.await_fact(
                 partial(taken_over, arena, held, seen), said="what it held is taken over"
             )
+        # Stopped again before it has moved, it would still be in a run that somebody else has ended.
+        arena.await_fact(
+            partial(has_moved, arena, paused.name, held), said="who was paused goes on"
+        )
     producer.tell(signal.SIGTERM)
     assert producer.await_exit() == 0
     fleet.drain()
