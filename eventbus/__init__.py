@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         WorkerStarting,
         WorkerStopping,
     )
+    from eventbus.queue.middleware import FailOn, Middleware, Release, Skip
     from eventbus.queue.options import ShouldQueue
     from eventbus.queue.retry import exponential, jittered
 
@@ -40,6 +41,7 @@ __all__ = [
     "Attempt",
     "EventBus",
     "EventBusError",
+    "FailOn",
     "InteractsWithQueue",
     "Job",
     "JobAttempted",
@@ -50,8 +52,11 @@ __all__ = [
     "JobProcessing",
     "JobReleased",
     "LeaseLost",
+    "Middleware",
     "MissingRecord",
+    "Release",
     "ShouldQueue",
+    "Skip",
     "WorkerIdle",
     "WorkerLooping",
     "WorkerStarting",
@@ -67,6 +72,7 @@ _HOMES: Final[Mapping[str, str]] = {
     "Attempt": "eventbus.queue.attempt",
     "EventBus": "eventbus.bus",
     "EventBusError": "eventbus.errors",
+    "FailOn": "eventbus.queue.middleware",
     "InteractsWithQueue": "eventbus.queue.attempt",
     "Job": "eventbus.queue.jobs",
     "JobAttempted": "eventbus.queue.lifecycle",
@@ -77,8 +83,11 @@ _HOMES: Final[Mapping[str, str]] = {
     "JobProcessing": "eventbus.queue.lifecycle",
     "JobReleased": "eventbus.queue.lifecycle",
     "LeaseLost": "eventbus.errors",
+    "Middleware": "eventbus.queue.middleware",
     "MissingRecord": "eventbus.errors",
+    "Release": "eventbus.queue.middleware",
     "ShouldQueue": "eventbus.queue.options",
+    "Skip": "eventbus.queue.middleware",
     "WorkerIdle": "eventbus.queue.lifecycle",
     "WorkerLooping": "eventbus.queue.lifecycle",
     "WorkerStarting": "eventbus.queue.lifecycle",

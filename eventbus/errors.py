@@ -10,6 +10,7 @@ EventBusError                            catches all, and only, what eventbus ra
 │  ├─ MissingDependency (ImportError)    an extra is not installed
 │  └─ ApplicationNotFound (ImportError)  "MODULE:BUS" does not lead to a bus
 ├─ ListenError (TypeError)               a listener that cannot be one
+├─ MiddlewareCannotWait (TypeError)      a sync middleware around what is async
 ├─ InvalidJob (TypeError)                a class, or an object, that cannot be a job
 ├─ DiscoveryError (ImportError)          a package or module that cannot be scanned
 ├─ ResolveError (LookupError)            a listener or argument that cannot be built
@@ -84,6 +85,7 @@ __all__ = [
     "ListenError",
     "ListenerTimeout",
     "ListenersFailed",
+    "MiddlewareCannotWait",
     "MissingDependency",
     "MissingRecord",
     "NoResult",
@@ -233,6 +235,21 @@ class ListenError(EventBusError, TypeError):
     def __init__(self, *, listener: str, reason: str, remedy: str) -> None:
         said = f"{listener} cannot listen: {reason}. {remedy}"
         super().__init__(said, listener=listener, reason=reason, remedy=remedy)
+
+
+class MiddlewareCannotWait(EventBusError, TypeError):
+    """A sync middleware stands around a listener that is async, or around an async middleware."""
+
+    listener: str
+    middleware: str
+
+    def __init__(self, *, listener: str, middleware: str) -> None:
+        super().__init__(
+            f"the middleware {middleware} of {listener} is sync, and what it goes on to is async:"
+            " write `async def __call__`, and `await call_next()`",
+            listener=listener,
+            middleware=middleware,
+        )
 
 
 class InvalidJob(EventBusError, TypeError):

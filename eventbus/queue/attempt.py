@@ -69,6 +69,8 @@ class Attempt:
     losses: int = 0
     #: When the job was stored, by the store's clock; None on a sync connection.
     pushed_at: datetime | None = None
+    #: What the listener is called with: the event, or a name and its payload; of a job, the job alone.
+    arguments: tuple[Any, ...] = field(default=(), repr=False)
     #: False on a sync connection: a job that nothing stores cannot be given back.
     stored: bool = True
     settled: Deleted | Released | FailedByHand | None = field(init=False, default=None)

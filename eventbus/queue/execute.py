@@ -188,6 +188,7 @@ class Executor:
             hops=outer.hops if outer is not None else 0,
             trail=outer.trail if outer is not None else (),
         )
+        execution.attempt.arguments = (job,)
         execution.job = introduced(job, execution.attempt)
         yield from self.run(execution, None)
         if execution.error is not None:

@@ -20,6 +20,7 @@ from eventbus.queue.catalogue import Catalogue, Decoder, Entry
 from eventbus.queue.codec.document import Document
 from eventbus.queue.envelope import seconds
 from eventbus.queue.execution import Execution, Rules, caught, warn_of_overrun
+from eventbus.queue.middleware import middleware_of, through
 from eventbus.queue.options import Method, whole_tries
 from eventbus.queue.retry import exhausted
 from eventbus.queue.spans import OVERRUNS, Limits, Span, limited
@@ -92,6 +93,7 @@ class Handling:
                 or _is_rule(options.timeout)
                 or _is_rule(options.tries)
                 or options.keep_result is not None
+                or options.middleware
             ) and (target.owner is None or self._is_bare(target.owner))
             way = self._ways[entry, form] = Way(extra=extra, attempt=attempt, plain=plain)
         return way
@@ -180,13 +182,38 @@ class Handling:
             extra: dict[str, Any] = dict.fromkeys(way.attempt, execution.attempt)
             if way.extra:
                 extra |= yield from scope.arguments(target.function, way.extra, target.owner)
-            answer = call(*arguments, **extra)
-            if target.waits(answer):
-                answer = yield answer
+            call = partial(call, *arguments, **extra)
+            if options.middleware:
+                answer = yield from self._through_middleware(execution, call, scope)
+            else:
+                answer = yield from _called_now(target, call)
         finally:
             self._interruptible.pop(id(execution), None)
         execution.answer = answer
         yield from scope.close()
+
+    def _through_middleware(
+        self, execution: Execution, call: Callable[[], Any], scope: Scope
+    ) -> Walk:
+        """Call through what the listener's runs go through; a call that is not reached is skipped."""
+        entry, attempt = _known(execution), execution.attempt
+        said: Any = entry.options.middleware
+        if _is_rule(said):
+            said = middleware_of(_asked(execution, said), where=attempt.name)
+        stack: list[Any] = []
+        for one in said:
+            stack.append((yield from scope.instance(one)) if isinstance(one, type) else one)  # noqa: PERF401 -- it yields
+        reached = False
+
+        def innermost() -> Walk:
+            nonlocal reached
+            reached = True
+            return _called_now(entry.target, call)
+
+        answer = yield from through(stack, attempt, innermost)
+        if not reached and attempt.settled is None:
+            attempt.delete()
+        return answer
 
     def _ask_for_time(self, execution: Execution, span: Span) -> None:
         """Let the run take as long as its listener's rule says, where it has one."""
@@ -308,6 +335,13 @@ def _is_attempt(target: Target, one: Parameter) -> bool:
 def _known(execution: Execution) -> Entry:
     assert execution.entry is not None  # found when it was read, or there is an error
     return execution.entry
+
+
+def _called_now(target: Target, call: Callable[[], Any]) -> Walk:
+    answer = call()
+    if target.waits(answer):
+        answer = yield answer
+    return answer
 
 
 def arguments_of(document: Document, decode: Decoder) -> tuple[Any, ...]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Unpack
 
+    from eventbus.queue.middleware import Middleware, Step
     from eventbus.queue.options import Duration, Rule
 
 __all__ = [
@@ -69,6 +70,8 @@ class JobOptions(TypedDict, total=False):
     no_retry: type[BaseException] | Sequence[type[BaseException]]
     #: Whether it is done, and not failed, when `MissingRecord` is raised.
     discard_on_missing: bool | None
+    #: What its runs go through, the first one outermost.
+    middleware: Sequence[Middleware | Step | type[Middleware]] | Rule
     #: Seconds, or a `timedelta`, for which its result and its progress are kept. Default: not at all.
     keep_result: Duration | None
     #: Its name in stored jobs; default: "module:QualName". Not inherited.
@@ -96,7 +99,7 @@ class Job:
     - `failed(error)`: called once the job has failed for good.
     - `interrupted(signum)`: called while it runs, when its worker is told to stop.
 
-    `tries`, `timeout` and `retry_until` may be methods as well, and `backoff` one of the attempt's
+    `tries`, `timeout`, `retry_until` and `middleware` may be methods as well, and `backoff` one of the attempt's
     number and the error.
 
     Raises:

@@ -15,6 +15,7 @@ from eventbus.errors import InvalidOption, ListenError, UnknownOption
 from eventbus.queue import checks
 from eventbus.queue.checks import whole_tries
 from eventbus.queue.envelope import seconds
+from eventbus.queue.middleware import middleware_of
 from eventbus.queue.retry import backoff_of
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+    from eventbus.queue.middleware import Middleware, Step
+
     #: A number of seconds, or a `timedelta`.
     Duration = float | timedelta
     #: What is worked out for each event, or for each failure.
@@ -54,7 +57,7 @@ class ShouldQueue:
     - `failed(event, error)`: called on a fresh instance once the job has failed for good.
     - `interrupted(signum)`: called on the running instance when its worker is told to stop.
 
-    `tries`, `timeout` and `retry_until` may be methods of the event as well, and `backoff` one of
+    `tries`, `timeout`, `retry_until` and `middleware` may be methods of the event as well, and `backoff` one of
     the attempt's number and the error.
 
     Example:
@@ -93,6 +96,8 @@ class ShouldQueue:
     no_retry: ClassVar[type[BaseException] | Sequence[type[BaseException]]] = ()
     #: Whether a job is done, and not failed, when `MissingRecord` is raised.
     discard_on_missing: ClassVar[bool | None] = None
+    #: What its runs go through, the first one outermost.
+    middleware: Sequence[Middleware | Step | type[Middleware]] | Rule = ()
     #: Its name in stored jobs; default: "module:QualName".
     name: ClassVar[str | None] = None
     #: What logs and lists call it; default: its name.
@@ -128,6 +133,7 @@ class QueueOptions:
     no_retry: tuple[type[BaseException], ...] = ()
     discard_on_missing: bool | None = None
     keep_result: float | None = None
+    middleware: tuple[Any, ...] | Callable[..., Any] | Method = ()
     should_queue: Callable[..., Any] | str | None = None
     via_queue: Callable[..., Any] | str | None = None
     via_connection: Callable[..., Any] | str | None = None
@@ -157,6 +163,7 @@ RULED: Final[Mapping[str, Callable[..., Any]]] = {
     "backoff": backoff_of,
     "timeout": lambda value, where: seconds(value, option="timeout", where=where),
     "retry_until": checks.deadline_of,
+    "middleware": middleware_of,
 }
 #: The others but the name, and how a value of each is read.
 _PLAIN: Final[Mapping[str, Callable[..., Any]]] = {
@@ -222,9 +229,11 @@ def checked(owner: type | None, given: Mapping[str, Any], *, where: str) -> dict
             found[option] = read(found[option], option=option, where=where)
     for option, read in RULED.items():
         value = found[option]
-        if value is not None and not (callable(value) or isinstance(value, Method)):
+        # One middleware without its list can be called as well, and is no rule.
+        is_rule = inspect.isroutine(value) if option == "middleware" else callable(value)
+        if value is not None and not (is_rule or isinstance(value, Method)):
             found[option] = read(value, where=where)
-    for option in ("aliases", "no_retry"):
+    for option in ("aliases", "no_retry", "middleware"):
         found[option] = found[option] or ()
     return found
 

@@ -87,6 +87,7 @@ class Reading:
             arguments = execution.arguments = self._limits.running(
                 Span(entry.options.shown, execution.limit), partial(known.arguments, document)
             )
+            attempt.arguments = arguments
             if entry.job is not None:
                 execution.job = introduced(arguments[0], attempt)
         except BaseException as error:  # noqa: BLE001 -- decided about later; decoding runs constructors

@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import ClassVar, assert_type
+from typing import Any, ClassVar, assert_type
 
 from attrs import field
 
-from eventbus import Attempt, EventBus, InteractsWithQueue, Job, JobHandle, exponential
+from eventbus import (
+    Attempt,
+    EventBus,
+    FailOn,
+    InteractsWithQueue,
+    Job,
+    JobHandle,
+    Middleware,
+    Skip,
+    exponential,
+)
 from eventbus.errors import NoResult
 from eventbus.queue.handles import JobStatus
 from eventbus.testing import fake_events, fake_queue
 from shop import Mailer
+
+
+async def noted(attempt: Attempt, call_next: Callable[[], Any]) -> Any:
+    return await call_next()
+
+
+class Noted:
+    def __call__(self, attempt: Attempt, call_next: Callable[[], Any]) -> object:
+        return call_next()
 
 
 class Base(Job, queue="reports", connection=None):
@@ -38,6 +58,7 @@ class Monthly(
     no_retry=(KeyError, ValueError),
     discard_on_missing=True,
     keep_result=timedelta(hours=1),
+    middleware=[Skip.when(lambda job: not job.tags), FailOn(KeyError), noted, Noted, Noted()],
 ):
     country: str = "de"
     tags: list[str] = field(factory=list, kw_only=True)
@@ -57,6 +78,13 @@ class Monthly(
 
     def via_queue(self) -> str:
         return self.country
+
+
+class Through(Job):
+    def middleware(self) -> list[Middleware]:
+        return [Noted()]
+
+    def handle(self) -> None: ...
 
 
 class Ruled(Job, InteractsWithQueue, name="ruled", backoff=exponential(1), no_retry=KeyError):

@@ -23,6 +23,12 @@ class Unknown(Job, tires=3): ...  # error: mypy pyright
 class NumberedQueue(Job, queue=3): ...  # error: mypy pyright
 
 
+class NoMiddleware(Job, middleware=[3]): ...  # error: mypy pyright
+
+
+class OneMiddleware(Job, middleware="skip"): ...  # error: mypy pyright
+
+
 class LongTimeout(Job, timeout="a minute"): ...  # error: mypy pyright
 
 
