@@ -13,7 +13,7 @@ from eventbus.defaults import NAME_LENGTH
 from eventbus.dispatch.hints import is_async
 from eventbus.dispatch.targets import describe
 from eventbus.dispatch.waiting import Walk
-from eventbus.errors import InvalidJob, InvalidOption
+from eventbus.errors import InvalidJob, InvalidOption, UnsupportedOption
 from eventbus.queue.checks import deadline_of, instant_or_seconds
 from eventbus.queue.codec.document import write
 from eventbus.queue.connections import Connections
@@ -169,6 +169,8 @@ class JobEnqueuer:
         )
         envelope = Envelope(id=id_, queue=queue, body=write(document), delay=delay)
         stored = keep is None and not here
+        if stored and options.keep_result is not None:
+            self._check_keeps(connection)
         return _Made(
             handle=JobHandle(
                 id=id_,
@@ -182,6 +184,12 @@ class JobEnqueuer:
             here=here and keep is None,
             keep=keep,
         )
+
+    def _check_keeps(self, connection: str) -> None:
+        """Refuse a job whose result its store could not keep: its worker would end over it."""
+        backend = self.connections.port(connection).backend
+        if not backend.capabilities.results:
+            raise UnsupportedOption(backend=backend.name, capability="results (keep_result)")
 
     def _delay(self, job: Job, said: Said, entry: Entry) -> Walk:
         """Return in how many seconds a job may run: 0 for an instant that is over."""

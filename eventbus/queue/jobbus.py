@@ -130,6 +130,7 @@ class JobBus(LocalBus):
             InvalidOption: An argument, or what a hook says, cannot be.
             UnknownConnection: Nobody configured the connection.
             EncodeError: A field cannot be stored; nothing was.
+            UnsupportedOption: Its class says `keep_result`, and the store keeps none.
             TooManyHops: A job that enqueues it was itself enqueued by one, and so on.
             BackendError: The store did not take it; `StoredUnknown` if that cannot be told.
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 
 import pytest
+from attrs import evolve
 
 from eventbus import Attempt, EventBus, InteractsWithQueue, Job, ShouldQueue
 from eventbus.backends.memory import MemoryBackend
@@ -23,6 +24,7 @@ from eventbus.errors import (
     NoResult,
     UnknownConnection,
     UnknownOption,
+    UnsupportedOption,
 )
 from eventbus.queue.codec.typed import PayloadCodec
 from eventbus.queue.handles import JobStatus
@@ -223,6 +225,17 @@ def test_a_listener_gives_no_answer(bus):
 
     with pytest.raises(ListenError, match="Enqueue a Job"):
         bus.listen(Report, Listens)
+
+
+def test_a_store_that_keeps_no_results_is_refused_when_it_is_enqueued(clock):
+    class Plain(MemoryBackend):
+        capabilities = evolve(MemoryBackend.capabilities, results=False)
+
+    with EventBus(connections={"default": Plain(clock=clock)}) as bus:
+        with pytest.raises(UnsupportedOption, match="keep_result"):
+            bus.enqueue_many([Silent(), Render()])
+        assert bus.connections.port().queues() == []
+        assert bus.enqueue(Silent()).status() is JobStatus.WAITING
 
 
 def test_a_field_cannot_have_the_name_of_the_option():
