@@ -166,6 +166,7 @@ class LoopCrew:
             ledgers=ledgers,
             wake=self._wake,
             freed=feed.nudge,
+            blocker=lambda: self._signals.blocker,
         )
 
     def _make_leases(self, lease: float) -> Leases:
@@ -288,7 +289,9 @@ class LoopCrew:
         """Start a task for each, in a context of its own: what a job sets there ends with it."""
         assert self._loop is not None  # it runs
         for claim in claims:
-            task = self._loop.create_task(self._job(claim), context=self._context.copy())
+            task = self._loop.create_task(
+                self._job(claim), name=claim.envelope.id, context=self._context.copy()
+            )
             self._tasks.add(task)
             task.add_done_callback(self._ended)
 

@@ -45,6 +45,7 @@ class Hands(Hand):
         ledgers: Each is told of one job at a time, until that is settled; none where nobody reads them.
         wake: Has the lease thread look: something is done.
         freed: Called when there is room again for what there was none.
+        blocker: Tells the id of the job that keeps the loop from turning; empty if none does.
     """
 
     gathers: ClassVar[bool] = True
@@ -58,6 +59,7 @@ class Hands(Hand):
         ledgers: Sequence[Ledger] = (),
         wake: Callable[[], object] = lambda: None,
         freed: Callable[[], object] = lambda: None,
+        blocker: Callable[[], str] = lambda: "",
     ) -> None:
         super().__init__(port, try_again, lease=lease)
         self._runs: dict[str, _Run] = {}
@@ -67,6 +69,7 @@ class Hands(Hand):
         self._told: dict[str, Ledger] = {}
         self._wake = wake
         self._freed = freed
+        self._blocker = blocker
 
     @property
     def busy(self) -> int:
@@ -145,13 +148,15 @@ class Hands(Hand):
     @override
     def seize(self) -> tuple[Claim | None, Execution | None]:
         """
-        Take all that runs from the worker, and return the job that is longest over its time.
+        Take all that runs from the worker, and return the job that keeps the loop from turning.
 
-        The others are held as if they had not begun: they were interrupted, and go back.
+        If none does, that is the one which is longest over its time. The others are held as if they had not
+        begun: they were interrupted, and go back.
         """
         with self._lock:
             self._seized = True
-            runs = sorted(self._runs.values(), key=_end)
+            blocker = self._runs.get(self._blocker())
+            runs = sorted(self._runs.values(), key=lambda run: (run is not blocker, _end(run)))
             self._runs.clear()
             self._waiting.extend(run.claim for run in runs[1:])
         return (runs[0].claim, runs[0].execution) if runs else (None, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
 import pytest
@@ -12,6 +13,7 @@ SOURCE = """
 import contextvars, ctypes
 
 MINE = contextvars.ContextVar("MINE", default=0)
+STUCK = asyncio.Event()
 
 async def gate(number):
     file = os.open(os.path.join(HERE, f"gate{number}"), os.O_RDONLY | os.O_NONBLOCK)
@@ -42,6 +44,9 @@ async def run(event: Ordered, attempt: Attempt) -> None:
         case "raise":
             await asyncio.sleep(0)
             raise ValueError(event.number)
+        case "block":
+            STUCK.set()
+            select.select([], [], [], 4)
         case "more":
             await bus.adispatch(Ordered(event.number + 1))
         case _:
@@ -56,6 +61,8 @@ class Asked:
 @listens(queue=True, timeout=1, tries=1)
 async def too_long(event: Asked) -> None:
     say("too long", event.number)
+    if event.number in (2, 4):
+        STUCK.set()
     match event.number:
         case 1:
             await asyncio.Event().wait()
@@ -70,6 +77,9 @@ async def too_long(event: Asked) -> None:
         case 4:
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
             select.select([], [], [], 600)
+        case 5:
+            await STUCK.wait()
+            say("ran", event.number)
 
 @frozen
 class Counted:
@@ -256,6 +266,31 @@ def test_around_one_that_cannot_be_ended_the_process_ends(shop, way):
     [failed] = shop.bus.failed.all()
     assert (failed.attempts, "ListenerTimeout" in failed.error) == (1, True)
     assert states(shop) == [("ready", 0, 0)] * 3
+
+
+@pytest.mark.parametrize("way", [2, 4])
+def test_time_in_which_another_one_blocks_the_loop_is_on_nobodys_account(shop, way):
+    """F3 K7: whoever began before it is over its time before it, and could do nothing about it."""
+    for number in (5, 5, way):
+        shop.bus.dispatch(shop.module.Asked(number))
+
+    worker = shop.work("--concurrency", "10")
+
+    assert worker.code == (0 if way == 2 else 125)
+    [failed] = shop.bus.failed.all()
+    assert (failed.attempts, json.loads(failed.body)["data"]) == (1, {"number": way})
+    assert states(shop) == ([] if way == 2 else [("ready", 0, 0)] * 2)
+
+
+def test_one_with_more_time_that_blocks_the_loop_ends_no_other(shop):
+    shop.bus.dispatch(shop.module.Asked(5))
+    shop.dispatch(1, "block")
+
+    worker = shop.work("--concurrency", "10")
+
+    assert worker.code == 0
+    assert numbers(worker) == [1, 5]
+    assert shop.bus.failed.all() == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, "restart"])

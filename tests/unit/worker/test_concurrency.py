@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import select
 import threading
 
 import pytest
@@ -253,6 +254,22 @@ def test_each_has_a_limit_of_its_own():
     assert (over.seconds, done, unlimited) == (0.01, "done", "done")
 
 
+def test_time_in_which_another_one_blocks_the_loop_is_on_nobodys_account():
+    freed = asyncio.Event()
+
+    async def innocent():
+        await freed.wait()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return "done"
+
+    async def blocks():
+        select.select([], [], [], 0.7)
+        freed.set()
+
+    assert waiting((0.4, innocent), (60, blocks)) == ["done", None]
+
+
 def test_one_that_swallows_it_is_cancelled_again(monkeypatch):
     monkeypatch.setattr("eventbus.worker.tasks.AGAIN", 0.01)
     swallowed = []
@@ -441,6 +458,20 @@ def test_around_one_that_is_stuck_the_others_go_back(port, hands, claims):
     assert hands.give_back() == 2
     assert {job.envelope.id for job in port.peek() if job.state == "ready"} == {"job0", "job2"}
     assert not hands.begins(claims[0])
+
+
+def test_one_that_keeps_the_loop_from_turning_is_the_one_that_is_stuck(port):
+    hands = Hands(port, lambda _: False, blocker=lambda: "job2")
+    claims = port.claim(["jobs"], limit=3)
+    hands.take_up(claims)
+    for claim, limit in zip(claims, (0.0, 5.0, 60.0), strict=True):
+        hands.begins(claim)
+        hands.runs(execution(claim, port, limit=limit))
+
+    claim, _ = hands.seize()
+
+    assert claim == claims[2]
+    assert hands.give_back() == 2
 
 
 def test_nothing_is_stuck_where_nothing_runs(hands):
