@@ -19,8 +19,11 @@ import sys
 import threading
 import time
 from asyncio import CancelledError
+from collections import defaultdict
 from itertools import repeat
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from attrs import frozen
 
@@ -34,19 +37,17 @@ from .history import Log
 
 log = Log(os.environ["FAULTS_LOG"])
 worker = os.environ.get("FAULTS_WORKER", "")
-#: What the threads of this process are called, where each counts as a worker of its own.
+#: What they are called who have run jobs here: this process, or what in it counts as a worker of its own.
 names: set[str] = set()
+#: Who ran a job that is not acknowledged yet, by its id.
+runners: dict[str, str] = {}
 if "FAULTS_EACH" in os.environ:
     worker = f"{worker}/{os.getpid()}/{time.monotonic_ns()}"
 
 
 def me() -> str:
     """Return what the worker is called that runs here: a process, or a thread of one of several."""
-    if "/" not in worker:
-        return worker
-    name = f"{worker}/{threading.get_native_id()}"
-    names.add(name)
-    return name
+    return f"{worker}/{threading.get_native_id()}" if "/" in worker else worker
 
 
 folder = Path(os.environ["FAULTS_LOG"]).parent
@@ -87,36 +88,55 @@ class Perform(ShouldQueue):
 
 def carry_out(work: Work, attempt: Attempt) -> None:
     """Do as `work` says, and write down that it began and how it ended."""
-    who = {"job": work.key, "id": attempt.id, "worker": me()}
-    log.add(
-        "start",
-        attempt=attempt.number,
-        losses=attempt.losses,
-        digest=digest(work.payload),
-        **who,
-    )
-    name, *arguments = work.does.split(" ")
-    try:
-        DEEDS[name](Run(work, attempt, who), *arguments)
-    except BaseException as error:
-        log.add("raised", note=type(error).__name__, **who)
-        raise
-    log.add("end", **who)
+    with Run(work, attempt, me()) as run:
+        run.perform()
 
 
 @frozen
 class Run:
-    """What a deed can ask about its job."""
+    """One run of a job, as whoever runs it writes it down, and what a deed can ask about it."""
 
     work: Work
     attempt: Attempt
-    who: dict[str, str]
+    worker: str
+
+    def __enter__(self) -> Self:
+        names.add(self.worker)
+        runners[self.attempt.id] = self.worker
+        attempt = self.attempt
+        self.note(
+            "start",
+            attempt=attempt.number,
+            losses=attempt.losses,
+            digest=digest(self.work.payload),
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _where: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.note("end")
+        else:
+            runners.pop(self.attempt.id, None)
+            self.note("raised", note=kind.__name__)
+
+    def note(self, what: str, **said: object) -> None:
+        log.add(what, job=self.work.key, id=self.attempt.id, worker=self.worker, **said)
+
+    def perform(self) -> object:
+        """Do as the work says; return what there is to await."""
+        name, *arguments = self.work.does.split(" ")
+        return DEEDS[name](self, *arguments)
 
     def doomed(self) -> None:
         """Write down that this process is about to end."""
-        for name in names - {self.who["worker"]}:
+        for name in names - {self.worker}:
             log.add("died", worker=name)
-        log.add("doomed", note=self.work.does, **self.who)
+        self.note("doomed", note=self.work.does)
 
 
 bus.listen(Perform)
@@ -132,10 +152,17 @@ def note_failure(event: JobFailed) -> None:
 
 def witness_acks(sound=Port.ack_all):
     def ack_all(self, claims):
-        who = {"worker": me(), "note": " ".join(claim.envelope.id for claim in claims)}
-        log.add("told", **who)
+        told = defaultdict(list)
+        for claim in claims:
+            # A lease thread acknowledges what others ran.
+            told[runners.get(claim.envelope.id) or me()].append(claim.envelope.id)
+        for name, ids in told.items():
+            log.add("told", worker=name, note=" ".join(ids))
         lost = sound(self, claims)
-        log.add("acked", **who)
+        for name, ids in told.items():
+            log.add("acked", worker=name, note=" ".join(ids))
+            for one in ids:
+                runners.pop(one, None)
         return lost
 
     Port.ack_all = ack_all

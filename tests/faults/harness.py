@@ -247,6 +247,17 @@ class Arena:
         """Return the names of the workers that have started a job, ever."""
         return set(self._worked) if self.entries else set()
 
+    def within(self, worker: str) -> list[str]:
+        """Return the names in a process that have started a job: its own, or those of its threads, say."""
+        return sorted(
+            name for name in self.has_worked() if name == worker or name.startswith(f"{worker}/")
+        )
+
+    def note_end(self, what: str, worker: str, **said: object) -> None:
+        """Write down that a process was killed, or died, and with it all that worked in it."""
+        for name in self.within(worker) or [worker]:
+            self.log.add(what, worker=name, **said)
+
     def running_where(self, job: str) -> str:
         """Return the name of the worker that is in the middle of `job`."""
         return next(worker for worker, own in self.running().items() if own == job)
@@ -314,7 +325,7 @@ class Fleet:
         """Replace the workers that have ended."""
         for place, worker in enumerate(self.workers):
             if not worker.is_alive:
-                self._arena.log.add("died", worker=worker.name, note=str(worker.popen.returncode))
+                self._arena.note_end("died", worker.name, note=str(worker.popen.returncode))
                 self.codes.append(worker.popen.returncode)
                 self.workers[place] = self._start()
 
@@ -323,7 +334,7 @@ class Fleet:
         at = time.monotonic()
         worker.tell(signal.SIGKILL)
         worker.popen.wait()
-        self._arena.log.add("killed", worker=worker.name, at=at)
+        self._arena.note_end("killed", worker.name, at=at)
         self.workers[self.workers.index(worker)] = self._start()
 
     def kill_one_at_work(self) -> None:
@@ -331,7 +342,7 @@ class Fleet:
         alive = {worker.name: worker for worker in self.workers}
 
         def at_work() -> list[str]:
-            return sorted(self._arena.running().keys() & alive.keys())
+            return sorted({name.partition("/")[0] for name in self._arena.running()} & alive.keys())
 
         names = self._arena.await_fact(at_work, said="somebody works", meanwhile=self.tend)
         self.kill(alive[self.random.choice(names)])
@@ -345,62 +356,20 @@ class Fleet:
             meanwhile=self.tend,
         )
 
+    def finish(self, producer: Process) -> None:
+        """Let a producer end, and all that it has dispatched be done; stop."""
+        producer.tell(signal.SIGTERM)
+        assert producer.await_exit() == 0
+        self.drain()
+        assert set(self.stop()) <= {0}
+
     def stop(self) -> list[int]:
         """Ask all to stop; return the exit codes of those that had come as far as a job."""
         for worker in self.workers:
             worker.tell(signal.SIGTERM)
         # One that has only just been started may end before it knows what the signal means.
         codes = {worker.name: worker.await_exit() for worker in self.workers}
-        return [code for name, code in codes.items() if name in self._arena.has_worked()]
-
-
-class Pool:
-    """One `eventbus-worker --processes`, and the processes that it watches."""
-
-    def __init__(self, arena: Arena, size: int, *options: str, seed: int = 0) -> None:
-        self._arena = arena
-        self.random = random.Random(seed)
-        self.watcher = arena.worker("--processes", str(size), *options, FAULTS_EACH="1")
-
-    def at_work(self) -> list[str]:
-        """Return the names of the threads that are in the middle of a job."""
-        return sorted(
-            name
-            for name in self._arena.running()
-            if name.startswith(f"{self.watcher.name}/") and is_alive(_pid(name))
-        )
-
-    def kill_one_at_work(self) -> None:
-        """Wait until a process is in the middle of a job, and kill one that is."""
-        name = self.random.choice(self._arena.await_fact(self.at_work, said="somebody works"))
-        at = time.monotonic()
-        os.kill(_pid(name), signal.SIGKILL)
-        process, _, _ = name.rpartition("/")
-        for thread in self._arena.has_worked():
-            if thread.startswith(f"{process}/"):
-                self._arena.log.add("killed", worker=thread, at=at)
-
-    def kill_watcher(self) -> list[int]:
-        """Kill the process that watches; return those that it leaves behind."""
-        left = children(self.watcher.pid)
-        self.watcher.tell(signal.SIGKILL)
-        self.watcher.popen.wait()
-        return left
-
-    def drain(self, deadline: float = DEADLINE) -> None:
-        """Wait until nothing is left to do."""
-        self._arena.await_fact(
-            lambda: self._arena.waiting() == 0, said="the queue is drained", deadline=deadline
-        )
-
-    def stop(self) -> int:
-        """Ask all to stop; return the exit code."""
-        self.watcher.tell(signal.SIGTERM)
-        return self.watcher.await_exit()
-
-
-def _pid(name: str) -> int:
-    return int(name.split("/")[1])
+        return [code for name, code in codes.items() if self._arena.within(name)]
 
 
 def is_alive(pid: int) -> bool:

@@ -37,7 +37,7 @@ class Entry:
     job: str = ""
     #: What the queue calls it.
     id: str = ""
-    #: The process: never the same name twice, as pids may be.
+    #: The process, or who in it has one job at a time: never the same name twice, as pids may be.
     worker: str = ""
     attempt: int = 0
     losses: int = 0

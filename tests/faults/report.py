@@ -167,6 +167,18 @@ OF_WORKERS = (
     ),
     Expected("processes: jobs that let no thread run", ALL),
     Expected("processes: the watcher killed", ALL, ("kills",)),
+    *(
+        Expected(f"concurrency 4, {what}", ALL, figures)
+        for what, figures in (
+            ("2 processes: kills, 20 ms jobs", ("kills",)),
+            ("1 process: kills, 20 ms jobs", ("kills",)),
+            ("2 processes: jobs that end their process", ("good_rate",)),
+            ("2 processes: jobs that outrun their timeout", ("of_each",)),
+            ("2 processes: the watcher killed", ("kills",)),
+            ("1 process: stop under load", ("stops",)),
+            ("2 processes: stop under load", ("stops",)),
+        )
+    ),
     Expected("8 processes, one store", ALL, ("dispatch", "claim")),
     Expected("no fault", ALL, ("dispatch",)),
     Expected("a chain of jobs without end", ONE, ("links",), is_judged=False),

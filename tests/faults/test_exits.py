@@ -6,13 +6,12 @@ import pytest
 
 from tests.faults.conftest import FULL
 from tests.faults.harness import Fleet
+from tests.faults.pools import DEADLY, produce_deadly
 
 pytestmark = pytest.mark.timeout(1800)
 
 #: What the good jobs do.
 PAUSE = "pause 0.002"
-
-WAYS = ["segfault", "abort", "exit", "kill"]
 
 
 def test_a_job_that_ends_its_worker_fails_and_its_neighbours_do_not(
@@ -22,9 +21,7 @@ def test_a_job_that_ends_its_worker_fails_and_its_neighbours_do_not(
     arena = make_arena(store=store, lease=1.0 if full else 0.4)
     times = 20 if full else 1
     good = 1_000 if full else 60
-    between = [(f"good{way}-", good // len(WAYS), PAUSE) for way in WAYS]
-    deadly = [(f"{way}-", times, f"end_process {way}") for way in WAYS]
-    arena.produce_all(job for pair in zip(between, deadly, strict=True) for job in pair)
+    produce_deadly(arena, PAUSE, good=good, times=times)
     fleet = Fleet(arena, 2)
 
     fleet.drain(1500)
@@ -36,12 +33,12 @@ def test_a_job_that_ends_its_worker_fails_and_its_neighbours_do_not(
         "jobs that end their worker",
         arena,
         verdict,
-        ways=len(WAYS),
+        ways=len(DEADLY),
         of_each=times,
         good_rate=arena.rate("good"),
     )
     assert verdict.complaints == {}
-    assert sorted(verdict.failed) == sorted(f"{way}-{n}" for way in WAYS for n in range(times))
+    assert sorted(verdict.failed) == sorted(f"{way}-{n}" for way in DEADLY for n in range(times))
     assert {(job.attempts, job.losses) for job in failed.values()} == {(0, 3)}
     assert all("JobLost" in job.error for job in failed.values())
     assert arena.count("end") >= good

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import signal
+from functools import partial
 
 import pytest
 
-from tests.faults.harness import Pool, is_alive, pause
+from tests.faults.pools import DEADLY, Pool, failures, kill_watchers, produce_deadly, stop_often
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -24,14 +24,8 @@ def test_jobs_survive_the_kills_of_their_processes(
     producer = arena.producer("good", 0, "pause 0.02", "--backlog", "50")
     pool = Pool(arena, 2, "--threads", str(threads), seed=1)
 
-    for _ in range(kills):
-        arena.await_fact(lambda: len(pool.at_work()) >= 2, said="several work")
-        pool.kill_one_at_work()
-        pause(pool.random.uniform(0.05, 0.2))
-    producer.tell(signal.SIGTERM)
-    assert producer.await_exit() == 0
-    pool.drain()
-    assert pool.stop() == 0
+    pool.kill_often(kills)
+    pool.finish(producer)
 
     # With others beside it a job that was killed is run alone, and no loss is on its account.
     verdict = arena.judge(losses=3 if threads == 1 else kills)
@@ -51,42 +45,33 @@ def test_a_job_that_ends_its_process_fails_and_no_other_starts_again(
     """F9: after its tries with the reason, or where it looks like a kill after three losses."""
     arena = make_arena(store=either_store, lease=LEASE)
     times, good = (20, 1_000) if full else (1, 60)
-    ways = {"segfault": "SIGSEGV", "abort": "SIGABRT", "exit": "exit code 0", "kill": "JobLost"}
-    between = [(f"good{way}-", good // len(ways), "pause 0.002") for way in ways]
-    deadly = [(f"{way}-", times, f"end_process {way}") for way in ways]
-    arena.produce_all(job for pair in zip(between, deadly, strict=True) for job in pair)
+    produce_deadly(arena, "pause 0.002", good=good, times=times)
     pool = Pool(arena, 2, "--threads", str(threads))
 
     pool.drain(120)
     assert pool.stop() == 0
 
     # Of several that ran, none is blamed: a death may have been any of these, and is on nobody's account.
-    others = 0 if threads == 1 else 3 * len(ways) * times
+    others = 0 if threads == 1 else 3 * len(DEADLY) * times
     verdict = arena.judge(losses=3 + others)
-    failed = list(arena.bus.connections.port().each_failed())
     results.add(
         f"processes, {threads} threads: jobs that end their process",
         arena,
         verdict,
-        ways=len(ways),
+        ways=len(DEADLY),
         of_each=times,
         good_rate=arena.rate("good"),
     )
     assert verdict.complaints == {}
-    assert sorted(verdict.failed) == sorted(f"{way}-{n}" for way in ways for n in range(times))
-    for way, reason in ways.items():
-        own = [job for job in failed if f'"{way}-'.encode() in job.envelope.body]
-        assert len(own) == times
-        assert all(reason in job.error for job in own)
-        spent = (0, 3) if way == "kill" else (1, 0)
-        assert {(job.attempts, job.losses) for job in own} == {spent}
+    spent = {way: (0, 3) if way == "kill" else (1, 0) for way in DEADLY}
+    assert failures(arena, DEADLY) == {(way, *spent[way], True): times for way in DEADLY}
     # Whoever was done before a death is not run again, and who had not begun begins once. Among threads
     # one may have come to its end in the very instant before it could say so.
     twice = len(verdict.duplicates)
-    assert arena.count("end") - twice == good // len(ways) * len(ways)
+    assert arena.count("end") - twice == good // len(DEADLY) * len(DEADLY)
     assert twice <= (verdict.deaths if threads > 1 else 0)
     assert (
-        verdict.extra <= verdict.deaths - len(ways) * times if threads > 1 else verdict.extra == 0
+        verdict.extra <= verdict.deaths - len(DEADLY) * times if threads > 1 else verdict.extra == 0
     )
 
 
@@ -97,7 +82,7 @@ def test_a_job_that_lets_no_thread_run_is_ended_from_outside(make_arena, store, 
     arena.produce_all(
         [
             ("good", 20, "pause 0.002"),
-            ("stuck", times, "count_up 1000000"),
+            ("stuck-", times, "count_up 1000000"),
             ("more", 20, "pause 0.002"),
         ]
     )
@@ -107,12 +92,9 @@ def test_a_job_that_lets_no_thread_run_is_ended_from_outside(make_arena, store, 
     assert pool.stop() == 0
 
     verdict = arena.judge()
-    failed = list(arena.bus.connections.port().each_failed())
     results.add("processes: jobs that let no thread run", arena, verdict)
     assert verdict.complaints == {}
-    assert sorted(verdict.failed) == [f"stuck{n}" for n in range(times)]
-    assert {(job.attempts, job.losses) for job in failed} == {(1, 0)}
-    assert all("outran its timeout" in job.error for job in failed)
+    assert failures(arena, {"stuck": "outran its timeout"}) == {("stuck", 1, 0, True): times}
     # Of the extra ones, each came to no end because it was killed.
     assert (arena.count("start"), arena.count("end"), verdict.extra) == (40 + times, 40, times)
 
@@ -125,17 +107,8 @@ def test_no_process_outlives_its_watcher_and_none_of_its_jobs_is_doubled(
     kills = 20 if full else 2
     producer = arena.producer("good", 0, "pause 0.005", "--backlog", "200")
 
-    for _ in range(kills):
-        pool = Pool(arena, 2, seed=1)
-        arena.await_fact(lambda pool=pool: len(pool.at_work()) == 2, said="both work")
-        left = pool.kill_watcher()
-        assert len(left) == 2
-        arena.await_fact(lambda left=left: not any(map(is_alive, left)), said="they are gone")
-    producer.tell(signal.SIGTERM)
-    assert producer.await_exit() == 0
-    pool = Pool(arena, 2)
-    pool.drain()
-    assert pool.stop() == 0
+    kill_watchers(arena, partial(Pool, arena, 2), kills)
+    Pool(arena, 2).finish(producer)
 
     verdict = arena.judge()
     results.add("processes: the watcher killed", arena, verdict, kills=kills)
@@ -150,20 +123,9 @@ def test_a_stop_at_any_moment_loses_nothing_and_doubles_nothing(
     arena = make_arena(store=either_store, lease=LEASE)
     stops = 100 if full else 3
     producer = arena.producer("good", 0, "pause 0.005", "--backlog", "200")
-    options = ("--threads", str(threads))
-    pool = Pool(arena, 2, *options, seed=1)
-    chance = pool.random
 
-    for _ in range(stops):
-        arena.await_fact(pool.at_work, said="somebody works")
-        following = Pool(arena, 2, *options)
-        pause(chance.uniform(0, 0.3))
-        assert pool.stop() == 0, pool.watcher.output
-        pool = following
-    producer.tell(signal.SIGTERM)
-    assert producer.await_exit() == 0
-    pool.drain()
-    assert pool.stop() == 0
+    pool = stop_often(arena, partial(Pool, arena, 2, "--threads", str(threads)), stops, seed=1)
+    pool.finish(producer)
 
     verdict = arena.judge()
     results.add(f"processes, {threads} threads: stop under load", arena, verdict, stops=stops)

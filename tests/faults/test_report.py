@@ -38,6 +38,15 @@ def test_what_was_counted_is_in_the_table():
     assert "short form" not in text
 
 
+def test_what_was_done_to_many_jobs_at_once_stands_with_what_is_done_to_workers():
+    name = "concurrency 4, 2 processes: kills, 20 ms jobs"
+    text = page([{**LINE, "scenario": name, "kills": 65}])
+
+    assert cells(text, name)[1:4] == ["SQLite, PERSIST", "10,000", "10,038"]
+    assert f"| {name} | SQLite, PERSIST | seed 7; 65 kills |" in text
+    assert text.index("## Workers") < text.index(name) < text.index("## SQLite")
+
+
 def test_a_short_form_says_so():
     assert "short form" in page([{**LINE, "form": "short"}])
 
