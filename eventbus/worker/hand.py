@@ -73,13 +73,22 @@ class Hand:
     # What the worker does.
 
     def take_up(self, claims: Sequence[Claim], *, claimed_at: float | None = None) -> None:
-        """Put the claims of a batch, asked for at an instant of the monotonic clock, into the hand."""
+        """
+        Put the claims of a batch, asked for at an instant of the monotonic clock, into the hand.
+
+        Never returns where the lease thread has seized it: nobody would give them back any more. That their
+        claim was about to be made is noted still, and whoever comes next undoes it.
+        """
         at = time.monotonic() if claimed_at is None else claimed_at
         with self._lock:
-            self._held_until = at + self._lease
-            self._waiting.extend(claims)
-            for claim in claims:
-                self._held[claim.envelope.id] = claim
+            seized = self._seized
+            if not seized:
+                self._held_until = at + self._lease
+                self._waiting.extend(claims)
+                for claim in claims:
+                    self._held[claim.envelope.id] = claim
+        if seized:
+            threading.Event().wait()  # this process is being ended
 
     def begin(self) -> Claim | None:
         """Return the next claim, which runs from now on; None if none may begin."""

@@ -399,6 +399,23 @@ def test_a_seized_run_is_never_settled_by_the_worker(setting):
     assert setting.port.calls == ["release"]
 
 
+def test_what_is_claimed_as_a_run_is_seized_is_not_taken_up(setting):
+    """Else it was neither given back nor noted any more: by then all that was held has been settled."""
+    setting.take_up(1)
+    setting.begin()
+    setting.hand.seize()
+    setting.port.push([Envelope(id="j1", queue="q", body=b"{}")])
+    claims = setting.port.claim(["q"], lease=60)
+
+    late = threading.Thread(target=setting.hand.take_up, args=(claims,), daemon=True)
+    late.start()
+    late.join(0.05)
+
+    assert late.is_alive()  # its process is about to end
+    assert setting.held() == ["j0"]
+    assert setting.hand.give_back() == 0
+
+
 def test_around_a_seized_run_nothing_waits_for_a_store_that_is_away(setting, window):
     setting.take_up(3)
     setting.hand.ack(setting.begin())
