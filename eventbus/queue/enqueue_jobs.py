@@ -107,9 +107,9 @@ class JobEnqueuer:
             raise InvalidJob(
                 job=shown(cls),
                 reason="it is no class that inherits Job",
-                remedy="Write bus.handle_of(ProcessPodcast, id)",
+                remedy="Write bus.job_handle(ProcessPodcast, id)",
             )
-        where = f"handle_of {describe(cls)}"
+        where = f"job_handle {describe(cls)}"
         if not valid_id(id):
             expected = f"an id: 1 to {NAME_LENGTH} printable ASCII characters"
             raise InvalidOption(option="id", value=id, expected=expected, where=where)

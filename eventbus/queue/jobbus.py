@@ -215,7 +215,7 @@ class JobBus(LocalBus):
         """Enqueue a job if `condition` is false; else return a handle whose status is `skipped`."""
         return self.enqueue_if(not condition, job, queue=queue, connection=connection, delay=delay)
 
-    def handle_of(
+    def job_handle(
         self,
         job: type[Job],
         id: str,
@@ -244,7 +244,7 @@ class JobBus(LocalBus):
             >>> class Greet(Job, name="greet"):
             ...     def handle(self) -> None: ...
             >>> bus = EventBus(connections={"default": "memory://"})
-            >>> bus.handle_of(Greet, bus.enqueue(Greet()).id).status()
+            >>> bus.job_handle(Greet, bus.enqueue(Greet()).id).status()
             <JobStatus.WAITING: 'waiting'>
         """
         return self._job_enqueuer().handle(job, id, queue=queue, connection=connection)

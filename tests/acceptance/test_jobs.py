@@ -150,7 +150,7 @@ def test_a_handle_has_the_result_and_sees_the_progress(shop, ways):
     assert shop.work(*ways).code == 0
 
     elsewhere = [
-        shop.bus.handle_of(cls, one.id)
+        shop.bus.job_handle(cls, one.id)
         for cls, one in zip((count, shop.module.ACount, shop.module.ACount), handles, strict=True)
     ]
     assert [one.result() for one in elsewhere] == [{5: Decimal("2.5")}, 1, 2]

@@ -125,7 +125,7 @@ handle = bus.enqueue(job)
 assert_type(handle.id, str)
 assert_type(handle.status(), JobStatus)
 assert_type(handle.cancel(), bool)
-assert_type(bus.handle_of(Monthly, handle.id, queue="reports", connection="default"), JobHandle)
+assert_type(bus.job_handle(Monthly, handle.id, queue="reports", connection="default"), JobHandle)
 handle.progress()
 with suppress(NoResult):
     handle.result(wait=timedelta(milliseconds=1))

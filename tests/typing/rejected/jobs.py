@@ -57,8 +57,8 @@ bus.run(OrderShipped(1))  # error: mypy pyright
 bus.enqueue(job).status().seconds  # error: mypy pyright
 bus.enqueue(job).result("soon")  # error: mypy pyright
 bus.enqueue(job).result(wait="soon")  # error: mypy pyright
-bus.handle_of(job, "id")  # error: mypy pyright
-bus.handle_of(OrderShipped, "id")  # error: mypy pyright
+bus.job_handle(job, "id")  # error: mypy pyright
+bus.job_handle(OrderShipped, "id")  # error: mypy pyright
 
 
 def run_fetch(job: Fetch) -> None: ...

@@ -125,25 +125,25 @@ def test_the_result_of_an_async_job_without_a_hint_is_plain_data(bus):
 
 def test_another_process_asks_by_the_class_and_the_id(bus):
     handle = bus.enqueue(Render())
-    elsewhere = bus.handle_of(Render, handle.id)
+    elsewhere = bus.job_handle(Render, handle.id)
     assert elsewhere.status() is JobStatus.WAITING
-    assert bus.handle_of(Render, handle.id, queue="other").status() is JobStatus.GONE
+    assert bus.job_handle(Render, handle.id, queue="other").status() is JobStatus.GONE
     assert elsewhere.progress() is None
 
     work(bus)
 
     assert elsewhere.result() == handle.result()
     assert elsewhere.progress() == {"page": 3}
-    assert bus.handle_of(Render, handle.id, connection="sync").status() is JobStatus.GONE
+    assert bus.job_handle(Render, handle.id, connection="sync").status() is JobStatus.GONE
 
 
 def test_what_cannot_be_asked_for_is_refused(bus):
     with pytest.raises(InvalidJob, match="no class that inherits Job"):
-        bus.handle_of(Report, "a")
+        bus.job_handle(Report, "a")
     with pytest.raises(InvalidOption, match="an id"):
-        bus.handle_of(Render, "")
+        bus.job_handle(Render, "")
     with pytest.raises(UnknownConnection):
-        bus.handle_of(Render, "a", connection="nowhere")
+        bus.job_handle(Render, "a", connection="nowhere")
     with pytest.raises(InvalidOption, match="wait"):
         bus.enqueue(Render()).result(wait=-1)
 
