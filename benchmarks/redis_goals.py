@@ -78,6 +78,8 @@ def wanted() -> Iterator[tuple[str, str]]:
     """Yield the name of each goal, and beside what its figure stands."""
     for speed in SPEEDS:
         yield from speed.wanted(SERVERS.values())
+    for ours, state in _RESIDENT:
+        yield _MEMORY.format(ours, state), _MEDIAN
 
 
 # Markdown.

@@ -60,3 +60,11 @@ def goals(results: Mapping[str, Result]) -> Iterator[Goal]:
             if result is not None:
                 figure = result.ratio(US, cost.than)
                 yield Goal(cost.called(journal), figure, cost.times, cost.than)
+
+
+def wanted() -> Iterator[tuple[str, str]]:
+    """Yield the name of each goal, and beside what its figure stands."""
+    yield from SPEED.wanted(JOURNALS.values())
+    for cost in COSTS:
+        for journal in JOURNALS.values():
+            yield cost.called(journal), cost.than
