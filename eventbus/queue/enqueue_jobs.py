@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from eventbus.queue.catalogue import Entry
     from eventbus.queue.codec.typed import PayloadCodec
 
-__all__ = ["JobEnqueuer", "Said", "checked_job"]
+__all__ = ["JobEnqueuer", "Said", "checked_job", "checked_kind"]
 
 
 @frozen(kw_only=True)
@@ -103,12 +103,7 @@ class JobEnqueuer:
 
     def handle(self, cls: Any, id: str, *, queue: str | None, connection: str | None) -> JobHandle:
         """Return the handle of a job that was enqueued, here or elsewhere."""
-        if not (isinstance(cls, type) and issubclass(cls, Job)):
-            raise InvalidJob(
-                job=shown(cls),
-                reason="it is no class that inherits Job",
-                remedy="Write bus.job_handle(ProcessPodcast, id)",
-            )
+        checked_kind(cls, remedy="Write bus.job_handle(ProcessPodcast, id)")
         where = f"job_handle {describe(cls)}"
         if not valid_id(id):
             expected = f"an id: 1 to {NAME_LENGTH} printable ASCII characters"
@@ -215,6 +210,13 @@ class JobEnqueuer:
 
 def _codec(entry: Entry) -> PayloadCodec | None:
     return None if entry.options.keep_result is None else entry.answer
+
+
+def checked_kind(cls: Any, *, remedy: str) -> type[Job]:
+    """Return a class of jobs as it is; `InvalidJob` if it is none."""
+    if isinstance(cls, type) and issubclass(cls, Job):
+        return cls
+    raise InvalidJob(job=shown(cls), reason="it is no class that inherits Job", remedy=remedy)
 
 
 def checked_job(job: Any) -> Job:

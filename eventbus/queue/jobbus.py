@@ -13,8 +13,7 @@ from eventbus.dispatch.listeners import check
 from eventbus.dispatch.local import LocalBus
 from eventbus.dispatch.targets import Target, target_of
 from eventbus.dispatch.waiting import Waits, Walk, adrive, drive, loop_runs
-from eventbus.errors import AsyncListenerInSyncDispatch, InvalidJob
-from eventbus.text import shown
+from eventbus.errors import AsyncListenerInSyncDispatch
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -85,14 +84,9 @@ class JobBus(LocalBus):
             >>> bus.run(Greet("Ada"))
             'Good day, Ada.'
         """
-        from eventbus.queue.jobs import Job
+        from eventbus.queue.enqueue_jobs import checked_kind
 
-        if not (isinstance(job, type) and issubclass(job, Job)):
-            raise InvalidJob(
-                job=shown(job),
-                reason="it is no class that inherits Job",
-                remedy="Write bus.bind(ProcessPodcast, function)",
-            )
+        checked_kind(job, remedy="Write bus.bind(ProcessPodcast, function)")
         target = target_of(listener, job)
         check(target, job)
         with self._registry.lock:

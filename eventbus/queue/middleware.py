@@ -233,10 +233,10 @@ def through(stack: Sequence[Any], attempt: Attempt, call: Callable[[], Walk]) ->
 
         return (yield first(attempt, next_async))
 
-    def next_sync() -> Any:
-        return drive(go_on(), _Refuses(attempt.name, describe(first)))
-
-    return first(attempt, next_sync)
+    here = _Refuses(attempt.name, describe(first))
+    answer = first(attempt, lambda: drive(go_on(), here))
+    # Of an async one that it has called: dropped, it would be a skip that nobody meant.
+    return here.wait(answer) if isawaitable(answer) else answer
 
 
 @frozen

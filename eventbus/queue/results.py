@@ -82,11 +82,10 @@ def progress_of(port: Port, id: str) -> Any:
         DecodeError: What is kept is nothing that it said.
     """
     found = port.kept(f"progress:{id}")
-    return (
-        None
-        if found is None
-        else next(iter(_PROGRESS.decode(found, event=_OF_PROGRESS, envelope=id)), None)
-    )
+    if found is None:
+        return None
+    said = _PROGRESS.decode(found, event=_OF_PROGRESS, envelope=id)
+    return said[0] if said else None
 
 
 def report(port: Port, id: str, life: float, value: Any) -> None:

@@ -106,7 +106,8 @@ def write_result(execution: Execution) -> BaseException | None:
     entry = execution.entry
     assert entry is not None  # it ran
     name, life = entry.options.name, entry.options.keep_result
-    if life is None or execution.claim is None:
+    # A run that has settled its job has nothing to answer.
+    if life is None or execution.claim is None or execution.attempt.settled is not None:
         return None
     id_, answer = execution.envelope.id, execution.answer
     try:

@@ -202,6 +202,16 @@ def test_a_sync_one_around_what_waits_is_an_error_that_says_so(bus, inner):
     assert "async def __call__" in error
 
 
+def test_a_sync_one_that_returns_what_nobody_awaited_is_an_error_and_no_skip(bus, log, outcomes):
+    def calls_another(attempt, call_next):
+        return Async()(attempt, call_next)
+
+    handle = ran_job(bus, calls_another)
+
+    assert (log, outcomes) == ([], ["failed"])
+    assert "async def __call__" in bus.failed.find(handle.id).error
+
+
 def test_a_sync_one_around_an_async_job_is_an_error_that_says_so(bus):
     handle = ran_job(bus, noting("a"), is_async=True)
 

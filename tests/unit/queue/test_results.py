@@ -12,7 +12,7 @@ from threading import Event, Thread
 import pytest
 from attrs import evolve
 
-from eventbus import Attempt, EventBus, InteractsWithQueue, Job, ShouldQueue
+from eventbus import Attempt, EventBus, InteractsWithQueue, Job, ShouldQueue, Skip
 from eventbus.backends.memory import MemoryBackend
 from eventbus.errors import (
     BackendUnavailable,
@@ -178,6 +178,28 @@ def test_a_job_that_deleted_itself_leaves_no_result(bus):
 
     with pytest.raises(NoResult, match="deleted"):
         handle.result()
+
+
+@pytest.mark.parametrize("way", ["release", "skip"])
+def test_what_a_run_returns_that_settled_its_job_is_no_result_and_no_error(bus, caplog, way):
+    """It says `-> int`, and has nothing to return."""
+
+    class Early(Job, name="early", keep_result=1, middleware=[Skip.when(way == "skip")]):
+        def handle(self, attempt: Attempt) -> int:
+            if attempt.releases == 0:
+                attempt.release()
+                return None
+            return 3
+
+    handle = bus.enqueue(Early())
+    work(bus)
+
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == []
+    if way == "skip":
+        with pytest.raises(NoResult, match="deleted"):
+            handle.result()
+    else:
+        assert handle.result() == 3
 
 
 def test_an_answer_that_is_not_what_it_says_fails_the_job(bus):
