@@ -310,14 +310,18 @@ def test_a_restart_ends_it_after_its_jobs(shop, number):
 
 
 def test_a_pause_lets_nothing_more_begin(shop):
-    worker = shop.start("--concurrency", "3", "-v")
+    file = shop.folder / "health.json"
+    worker = shop.start("--concurrency", "3", "-v", "--health-file", str(file))
     worker.await_line("worker begins")
     shop.dispatch(1)
     worker.await_line("ran 1")
     worker.tell(signal.SIGUSR2)
-    worker.tell(signal.SIGCONT)
+    # Two signals that are sent at once may be heard in either order.
+    await_that(lambda: '"paused"' in file.read_text(), said="it pauses")
     for number in range(2, 6):
         shop.dispatch(number)
+    assert shop.port.size("default").ready == 4
+    worker.tell(signal.SIGCONT)
 
     worker.await_line("ran", times=5)
     assert worker.stop() == 0

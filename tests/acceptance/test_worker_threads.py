@@ -160,14 +160,18 @@ def test_a_restart_ends_all_of_them(shop, number):
 
 def test_a_pause_is_for_all_of_them(shop):
     shop.write(SOURCE)
-    worker = shop.start("--threads", "3", "-v")
+    file = shop.folder / "health.json"
+    worker = shop.start("--threads", "3", "-v", "--health-file", str(file))
     worker.await_line("worker begins")
     shop.dispatch(1)
     worker.await_line("ran 1")
     worker.tell(signal.SIGUSR2)
-    worker.tell(signal.SIGCONT)
+    # Two signals that are sent at once may be heard in either order.
+    await_that(lambda: '"paused"' in file.read_text(), said="it pauses")
     for number in range(2, 6):
         shop.dispatch(number)
+    assert shop.port.size("default").ready == 4
+    worker.tell(signal.SIGCONT)
 
     worker.await_line("ran", times=5)
     assert worker.stop() == 0
