@@ -28,9 +28,9 @@ from eventbus.dispatch.names import event
 from eventbus.errors import DecodeError, EncodeError
 from eventbus.queue.codec import jsontext
 from eventbus.queue.codec.compiling import Compiler
-from eventbus.queue.codec.forms import Room
+from eventbus.queue.codec.forms import Form, Room
 from eventbus.queue.codec.jsontext import Refused, parse, text
-from eventbus.queue.codec.typed import EventTypes, PayloadCodec, decode_value
+from eventbus.queue.codec.typed import EventTypes, PayloadCodec, TypeCodec, decode_value
 
 #: Each byte that may be written costs a few calls at most.
 MOST_CALLS = 4 * DATA_SIZE_LIMIT
@@ -242,6 +242,25 @@ def test_what_an_upcast_returns_may_not_hold_itself():
     with pytest.raises(DecodeError, match="never ends") as caught:
         types.lookup("limits.ring").decode(b"{}", 1, envelope="e7")
     assert caught.value.envelope == "e7"
+
+
+class Deep(Form):
+    """Read by whoever is at the end of Python's stack himself."""
+
+    kinds = frozenset({dict})
+    types = (Node,)
+    tag = "deep"
+
+    def dump(self, value: Any, room: Room) -> Any:
+        raise NotImplementedError
+
+    def load(self, data: Any) -> Any:
+        raise RecursionError
+
+
+def test_a_reader_without_stack_left_is_not_the_fault_of_the_data():
+    with pytest.raises(RecursionError):
+        TypeCodec(Node, Deep()).decode(b"{}", 1)
 
 
 LIMITS = {"size": DATA_SIZE_LIMIT, "depth": DATA_DEPTH_LIMIT, "keys": DATA_KEYS_LIMIT}
