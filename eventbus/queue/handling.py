@@ -138,7 +138,10 @@ class Handling:
         """Know how often a job may be tried whose run ended its process; return what its run raised."""
         execution.began = True
         if isinstance(_known(execution).options.tries, Method) and execution.asked is None:
-            return error  # nobody is built who could be asked
+            # Nobody is built who could be asked, and building one may be what ended the process. The next
+            # run asks before it calls; without an end of its own it would go round with what dies before.
+            execution.attempt.tries = self._rules.max_lost
+            return error
         try:
             self._check_tries(execution)
         except BaseException as raised:  # noqa: BLE001 -- decided about

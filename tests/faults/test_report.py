@@ -44,7 +44,7 @@ def test_what_was_done_to_many_jobs_at_once_stands_with_what_is_done_to_workers(
 
     assert cells(text, name)[1:4] == ["SQLite, PERSIST", "10,000", "10,038"]
     assert f"| {name} | SQLite, PERSIST | seed 7; 65 kills |" in text
-    assert text.index("## Workers") < text.index(name) < text.index("## SQLite")
+    assert text.index("## Several jobs at once") < text.index(name) < text.index("## SQLite")
 
 
 def test_a_short_form_says_so():
@@ -97,7 +97,7 @@ def test_a_long_run_has_its_own_part():
 TIMES = {"p50_ms": 1, "p99_ms": 2, "max_ms": 3}
 
 
-def whole(form="full"):
+def whole(expected=EXPECTED, form="full"):
     """Lines that lack nothing."""
     return [
         {
@@ -107,7 +107,7 @@ def whole(form="full"):
             **{name: TIMES if name in ("claim", "dispatch") else 0 for name in one.figures},
             **(dict.fromkeys(JUDGED, 0) if one.is_judged else {}),
         }
-        for one in EXPECTED
+        for one in expected
         for store in one.stores
     ]
 
@@ -146,7 +146,7 @@ def test_what_is_not_installed_is_not_missed(monkeypatch):
 
 
 def test_a_short_form_needs_one_store_of_each(monkeypatch):
-    first = {line["scenario"]: line for line in reversed(whole("short"))}
+    first = {line["scenario"]: line for line in reversed(whole(form="short"))}
 
     assert missing(first.values()) == []
     first.popitem()
@@ -166,3 +166,43 @@ def test_a_page_that_would_lack_something_is_not_written(tmp_path, monkeypatch):
     results.write_text("\n".join(json.dumps(line) for line in whole()))
     report.main()
     assert place.read_text().startswith("# What the faults did")
+
+
+def test_one_section_is_measured_anew_and_the_others_stay(tmp_path, monkeypatch):
+    title, expected = report.SECTIONS[1]
+    place = tmp_path / "page.md"
+    place.write_text("# What\n\nHead.\n\n## Workers that die, sleep and stop\n\nold\n\n## An hour\n\nlong\n")
+    lines = whole(expected)
+    results = tmp_path / "results.jsonl"
+    results.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    monkeypatch.setattr(
+        sys, "argv", ["report.py", str(results), "--page", str(place), "--section", title]
+    )
+
+    for _ in range(2):  # put there, and put in its own place
+        report.main()
+
+    text = place.read_text()
+    assert [part.partition("\n")[0] for part in text.split("\n## ")[1:]] == [
+        "Workers that die, sleep and stop",
+        title,
+        "An hour",
+    ]
+    assert text.startswith("# What\n\nHead.\n\n## Workers that die, sleep and stop\n\nold\n\n## ")
+    assert text.endswith("## An hour\n\nlong\n")
+    assert text.count(expected[0].scenario) == 2 * len(expected[0].stores)
+
+
+def test_a_section_that_lacks_something_is_not_made(tmp_path, monkeypatch):
+    title, expected = report.SECTIONS[1]
+    place = tmp_path / "page.md"
+    place.write_text("as it was")
+    results = tmp_path / "results.jsonl"
+    results.write_text(json.dumps(whole(expected)[0]))
+    monkeypatch.setattr(
+        sys, "argv", ["report.py", str(results), "--page", str(place), "--section", title]
+    )
+
+    with pytest.raises(SystemExit, match="would lack"):
+        report.main()
+    assert place.read_text() == "as it was"

@@ -8,7 +8,7 @@ import os
 import pytest
 from attrs import frozen
 
-from eventbus import JobFailed, listens
+from eventbus import JobFailed, ShouldQueue, listens
 from eventbus.backends.base import Sizes
 from eventbus.errors import BackendUnavailable, WorkerDied
 from eventbus.queue.envelope import Envelope
@@ -168,6 +168,37 @@ def test_after_its_last_try_it_is_failed_with_what_happened(bus, ledger, left, l
     assert isinstance(error, WorkerDied)
     assert error.how == "exit code 0"
     assert RAN == [3, 4]
+
+
+class Twice(ShouldQueue):
+    """Says how often by a method, for which it has to be built."""
+
+    def tries(self, event: Ordered) -> int:
+        return 2
+
+    def handle(self, event: Ordered) -> None:
+        RAN.append(event.number)
+
+
+@pytest.mark.parametrize("deaths, outcome", [(1, "runs"), (2, "failed"), (3, "failed")])
+def test_one_that_nobody_could_ask_how_often_is_asked_before_its_next_run(
+    bus, port, ledger, deaths, outcome
+):
+    """It is not built around a death: that may be what ended the process. Three deaths are the end of it."""
+    bus.listen(Twice)
+    bus.dispatch(Ordered(1))
+    for _ in range(deaths):
+        claims = port.claim(["jobs"], limit=1)
+        ledger.takes(claims)
+        ledger.begins(claims[0])
+        ledger.runs(0.0)
+        work(bus, ledger, died="exit code 0", paused_when=lambda: True)
+
+    work(bus, ledger)
+
+    assert RAN == ([1] if outcome == "runs" else [])
+    failed = [job.attempts for job in bus.failed.all()]
+    assert failed == ([deaths] if outcome == "failed" else [])
 
 
 def test_between_two_jobs_nobody_did_it(bus, port, ledger, left):
