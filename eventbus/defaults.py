@@ -42,6 +42,9 @@ __all__ = [
     "IDLE",
     "LEASE",
     "LEASES_AFTER_LOSS",
+    "LIMIT_KEY_LENGTH",
+    "LIMIT_STEPS",
+    "LIMIT_TURNS",
     "MAX_LOST",
     "NAMED_EVENTS",
     "NAME_LENGTH",
@@ -61,6 +64,8 @@ __all__ = [
     "RESTART_BACKOFF_LIMIT",
     "RESULT_INTERVAL",
     "SLEEP",
+    "SLOT_INTERVAL",
+    "SLOT_LIFE",
     "SQLITE_BUSY_TIMEOUT",
     "SQLITE_BUSY_TIMEOUT_LIMIT",
     "SQLITE_JOURNAL_SIZE",
@@ -168,6 +173,31 @@ PEEK_LIMIT: Final = 100
 #: Unit: s, > 0.
 #: Source: half of what a person takes for at once; twenty reads a second cost a store next to nothing.
 RESULT_INTERVAL: Final = 0.05
+
+#: Longest name of a limit, or of what is counted below it.
+#: Unit: characters.
+#: Source: a name and somebody's id; a longer one is a mistake, and each is a row of a store.
+LIMIT_KEY_LENGTH: Final = 200
+
+#: Into how many steps a window of a limit is divided: what is counted in one step ends with it.
+#: Unit: steps, >= 1.
+#: Source: a limit is then used to 99 in 100 at least, and a busy one is a hundred numbers.
+LIMIT_STEPS: Final = 100
+
+#: How far ahead a limit gives turns to those whom it refused; whoever is behind them looks again then.
+#: Unit: s, > 0.
+#: Source: after a backlog of an hour the limit may well be another.
+LIMIT_TURNS: Final = 3600.0
+
+#: How long a slot of `funnel` and `WithoutOverlapping` lasts if whoever has it dies; renewed while it is held.
+#: Unit: s, > 0.
+#: Source: as the lease of a job, which comes back then and wants it.
+SLOT_LIFE: Final = 60.0
+
+#: How long a job waits that `WithoutOverlapping` gave back, and how often a blocked `funnel` looks.
+#: Unit: s, > 0.
+#: Source: a slot may be free at any time; a second is little beside most jobs, and a look costs a store little.
+SLOT_INTERVAL: Final = 1.0
 
 #: Most bytes of the data of one event.
 #: Unit: bytes of UTF-8.

@@ -25,6 +25,7 @@ from typing import Protocol
 
 from attrs import field, frozen
 
+from eventbus.backends.limits import LimitStore
 from eventbus.errors import UnsupportedOption
 from eventbus.queue.envelope import Envelope
 
@@ -81,6 +82,8 @@ class Capabilities:
     failed_jobs: bool
     #: Values are kept beside the jobs for a while: results and progress.
     results: bool = False
+    #: It counts against limits, and holds slots: `limits`.
+    limits: bool = False
     #: `apush` stores on the event loop itself; without it, async code pushes in a thread.
     async_push: bool = False
 
@@ -451,6 +454,17 @@ class Backend(ABC):
             UnsupportedOption: As `keep`.
         """
         raise UnsupportedOption(backend=self.name, capability="results")
+
+    @property
+    def limits(self) -> LimitStore:
+        """
+        What keeps limits, beside the jobs.
+
+        Raises:
+            UnsupportedOption: `limits` is not declared; this is what a backend does that does not
+                override it.
+        """
+        raise UnsupportedOption(backend=self.name, capability="limits")
 
     def bell(self, queues: Sequence[str]) -> Bell | None:  # noqa: ARG002 - this one has none
         """

@@ -31,6 +31,8 @@ from eventbus.backends.base import (
     Verdict,
 )
 from eventbus.backends.bells import EVERYBODY, LocalBells
+from eventbus.backends.instants import micros
+from eventbus.backends.memory_limits import MemoryLimits
 from eventbus.queue.envelope import Envelope
 
 __all__ = ["IN_MEMORY", "MemoryBackend"]
@@ -43,6 +45,7 @@ _CAPABILITIES: Final = Capabilities(
     delay=True,
     failed_jobs=True,
     results=True,
+    limits=True,
 )
 
 
@@ -133,6 +136,7 @@ class _Store:
     """What one process holds, and the lock on it."""
 
     process: int
+    limits: MemoryLimits
     #: Reentrant: a signal handler may dispatch while its own thread is inside.
     lock: RLock = Factory(RLock)
     numbers: count[int] = Factory(count)
@@ -211,13 +215,17 @@ class MemoryBackend(Backend):
 
     def __init__(self, *, clock: Clock | None = None) -> None:
         self._clock = SystemClock() if clock is None else clock
-        self._own = _Store(os.getpid())
+        self._own = self._empty()
+
+    def _empty(self) -> _Store:
+        clock = self._clock
+        return _Store(os.getpid(), MemoryLimits(lambda: micros(clock.now())))
 
     @property
     def _store(self) -> _Store:
         # After a fork the lock may be held by a thread that the child does not have.
         if self._own.process != os.getpid():
-            self._own = _Store(os.getpid())
+            self._own = self._empty()
         return self._own
 
     def _in(self, seconds: float) -> datetime:
@@ -492,6 +500,11 @@ class MemoryBackend(Backend):
         with store.lock:
             value, end = store.kept.get(name, (None, now))
         return value if end > now else None
+
+    @property
+    @override
+    def limits(self) -> MemoryLimits:
+        return self._store.limits
 
     @override
     def bell(self, queues: Sequence[str]) -> Bell:

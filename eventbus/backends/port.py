@@ -18,6 +18,7 @@ from eventbus.backends.base import (
     Sizes,
     StoredJob,
 )
+from eventbus.backends.limit_port import LimitPort
 from eventbus.backends.orders import ALL_QUEUES, PAUSE, RESTART, Orders
 from eventbus.defaults import (
     BODY_SIZE_LIMIT,
@@ -470,6 +471,11 @@ class Port:
         """Return what is kept beside the jobs under `name`; None if nothing is."""
         with self._errors("kept"):
             return self.backend.kept(name)
+
+    @property
+    def limits(self) -> LimitPort:
+        """The limits that are kept beside the jobs."""
+        return LimitPort(self.backend, self._errors, f"connection {self.name!r}")
 
     def bell(self, queues: Sequence[str]) -> Bell | None:
         """Return what rings when `queues` get something or an order is given, if the store can."""

@@ -32,6 +32,7 @@ from eventbus.backends.redis_calls import Call, Unanswered, told
 from eventbus.backends.redis_claims import Claims
 from eventbus.backends.redis_examination import examine_redis
 from eventbus.backends.redis_lent import lent, shown
+from eventbus.backends.redis_limits import RedisLimits
 from eventbus.backends.redis_lines import at_once
 from eventbus.backends.redis_link import Link
 from eventbus.backends.redis_loops import Loops
@@ -85,6 +86,7 @@ class RedisBackend(Backend):
         delay=True,
         failed_jobs=True,
         results=True,
+        limits=True,
     )
 
     def __init__(
@@ -105,6 +107,7 @@ class RedisBackend(Backend):
         self._store = Store(self._link, name=self.name, prefix=prefix, clock=clock)
         self._claims = Claims(self._store)
         self._pages = Pages(self._store)
+        self._limits = RedisLimits(self._store)
         #: The queues whose names are written down, as far as this process knows.
         self._listed: set[str] = set()
 
@@ -275,6 +278,11 @@ class RedisBackend(Backend):
     def kept(self, name: str) -> bytes | None:
         found: bytes | None = self._store.ask_one("kept", self._store.call_kept("kept", name))
         return found
+
+    @property
+    @override
+    def limits(self) -> RedisLimits:
+        return self._limits
 
     @override
     def bell(self, queues: Sequence[str]) -> Bell:

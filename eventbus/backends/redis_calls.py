@@ -59,6 +59,10 @@ _ANSWERS: Final[Mapping[str, tuple[type, ...]]] = {
     "push": (int,),
     "next_due": (bytes, type(None)),
     "kept": (bytes, type(None)),
+    "spend": (bytes,),
+    "turn": (bytes,),
+    "enter": (bytes,),
+    "leave": (int,),
 }
 
 

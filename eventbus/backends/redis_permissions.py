@@ -16,6 +16,7 @@ __all__ = [
 
 #: Each command with as many arguments as it takes; `KEY` and `CHANNEL` are one of ours.
 NEEDED: Final = (
+    "DEL KEY",
     "EVALSHA SHA 0",
     "EXISTS KEY",
     "GET KEY",
@@ -23,6 +24,7 @@ NEEDED: Final = (
     "HEXISTS KEY a",
     "HGET KEY a",
     "HGETALL KEY",
+    "HINCRBY KEY a 1",
     "HKEYS KEY",
     "HLEN KEY",
     "HMGET KEY a",
@@ -30,6 +32,7 @@ NEEDED: Final = (
     "HSETNX KEY a 1",
     "HSTRLEN KEY a",
     "INCRBY KEY 1",
+    "PEXPIRE KEY 1",
     "PUBLISH CHANNEL 1",
     "SADD KEY a",
     "SCRIPT LOAD a",
@@ -43,6 +46,7 @@ NEEDED: Final = (
     "ZRANGE KEY 0 1",
     "ZRANGEBYSCORE KEY 0 1",
     "ZREM KEY a",
+    "ZREMRANGEBYSCORE KEY 0 1",
     "ZSCORE KEY a",
 )
 

@@ -64,8 +64,13 @@ class Store:
 
     def call_kept(self, script: str, name: str, *values: Any) -> Call:
         """Return the call of a script for what is kept under a name."""
-        chosen, key = self._scripts[script], f"{self.prefix}:kept:{name}"
-        return Call(key, ("EVALSHA", chosen.sha, 1, key, self._instant(), *values), chosen)
+        return self.call_keys(script, [f"{self.prefix}:kept:{name}"], *values)
+
+    def call_keys(self, script: str, keys: Sequence[str], *values: Any) -> Call:
+        """Return the call of a script for these keys, which a cluster keeps in one slot."""
+        chosen = self._scripts[script]
+        words = ("EVALSHA", chosen.sha, len(keys), *keys, self._instant(), *values)
+        return Call(keys[0], words, chosen)
 
     def _instant(self) -> str:
         return "" if self._clock is None else str(micros(self._clock.now()))

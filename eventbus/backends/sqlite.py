@@ -49,6 +49,7 @@ from eventbus.backends.sqlite_file import (
     SqliteFile,
     log_trouble,
 )
+from eventbus.backends.sqlite_limits import SqliteLimits
 from eventbus.defaults import (
     BODY_HEAD,
     BODY_SIZE_LIMIT,
@@ -118,6 +119,7 @@ class SqliteBackend(Backend):
         delay=True,
         failed_jobs=True,
         results=True,
+        limits=True,
     )
 
     def __init__(
@@ -143,6 +145,7 @@ class SqliteBackend(Backend):
             else _one_of(JOURNALS, "journal", journal, where=self.name),
             busy_timeout=self._patience(busy_timeout),
         )
+        self._limits = SqliteLimits(self._file, self._now)
         self._bells = FolderBells(self.path.with_name(f"{self.path.name}-bells"))
 
     def _patience(self, seconds: float) -> float:
@@ -410,6 +413,11 @@ class SqliteBackend(Backend):
         with self._file.look("kept") as db:
             found = db.execute(_SQL["kept"], {"name": name, "now": self._now()}).fetchall()
         return found[0][0] if found else None
+
+    @property
+    @override
+    def limits(self) -> SqliteLimits:
+        return self._limits
 
     @override
     def bell(self, queues: Sequence[str]) -> Bell | None:

@@ -327,9 +327,7 @@ def with_section(text: str, title: str, lines: Iterable[dict[str, Any]]) -> str:
     return "\n\n## ".join(parts) + "\n"
 
 
-def missing(
-    lines: Iterable[dict[str, Any]], expected: Sequence[Expected] = EXPECTED
-) -> list[str]:
+def missing(lines: Iterable[dict[str, Any]], expected: Sequence[Expected] = EXPECTED) -> list[str]:
     """
     Return what these results do not say, a line each.
 

@@ -171,7 +171,9 @@ def test_a_page_that_would_lack_something_is_not_written(tmp_path, monkeypatch):
 def test_one_section_is_measured_anew_and_the_others_stay(tmp_path, monkeypatch):
     title, expected = report.SECTIONS[1]
     place = tmp_path / "page.md"
-    place.write_text("# What\n\nHead.\n\n## Workers that die, sleep and stop\n\nold\n\n## An hour\n\nlong\n")
+    place.write_text(
+        "# What\n\nHead.\n\n## Workers that die, sleep and stop\n\nold\n\n## An hour\n\nlong\n"
+    )
     lines = whole(expected)
     results = tmp_path / "results.jsonl"
     results.write_text("".join(json.dumps(line) + "\n" for line in lines))

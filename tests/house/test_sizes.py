@@ -18,12 +18,12 @@ ALLOWED = {
     "eventbus/dispatch/calling.py": 520,  # a third of it says what the four ways to dispatch do
     "eventbus/dispatch/registering.py": 460,  # a quarter of it is the overloads of `listen`
     "eventbus/worker/loop.py::Worker::__init__": 51,  # half of it is the list of its options
-    "eventbus/defaults.py": 440,  # one table: what each is, its unit and its source
+    "eventbus/defaults.py": 460,  # one table: what each is, its unit and its source
     "eventbus/errors.py": 783,  # one tree, read from top to bottom
-    "eventbus/backends/port.py": 614,  # more than half of it says what the verbs do
-    "eventbus/backends/port.py::Port": 308,  # one short method for each verb of the contract
-    "eventbus/backends/memory.py::MemoryBackend": 305,  # the same
-    "eventbus/backends/sqlite.py::SqliteBackend": 316,  # the same
+    "eventbus/backends/port.py": 620,  # more than half of it says what the verbs do
+    "eventbus/backends/port.py::Port": 312,  # one short method for each verb of the contract
+    "eventbus/backends/memory.py::MemoryBackend": 314,  # the same
+    "eventbus/backends/sqlite.py::SqliteBackend": 323,  # the same
 }
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

@@ -152,7 +152,7 @@ def test_the_page_of_redis_has_the_keys_of_the_scripts():
 
 def test_the_catalogue_of_keys_is_that_of_the_code():
     script = files("eventbus.backends").joinpath("scripts/redis.lua").read_text("utf-8")
-    listed = set(re.findall(r"^--   PREFIX:(?:\{QUEUE\}:)?(\w+)", script, re.MULTILINE))
+    listed = set(re.findall(r"^--   PREFIX:(?:\{(?:QUEUE|LIMIT)\}:)?(\w+)", script, re.MULTILINE))
     used = {
         part
         for line in re.findall(r"^-- keys: ?(.*)$", script, re.MULTILINE)

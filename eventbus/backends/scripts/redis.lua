@@ -6,6 +6,9 @@
 --   PREFIX:queues             set         every queue that something was ever pushed to
 --   PREFIX:flags              hash        flag -> when it ends (0: never), its value
 --   PREFIX:kept:NAME          string      when it ends, its value; NAME is result:ID or progress:ID
+--   PREFIX:{LIMIT}:spent:KEY  hash        when it ends -> how much counts until then against a limit
+--   PREFIX:{LIMIT}:turn:KEY   string      when the next of those may come back whom the limit refused
+--   PREFIX:{LIMIT}:slots      sorted set  owner -> when its slot ends
 --   PREFIX:{QUEUE}:numbers    string      the last number that was given: order of arrival, and of failure
 --   PREFIX:{QUEUE}:order      sorted set  id -> number; of what is ready, delayed or leased
 --   PREFIX:{QUEUE}:line       sorted set  number and id -> due; the same jobs
@@ -135,6 +138,40 @@ local function state_of(id, bodies, leases, failures)
     return 'failed'
   end
   return 'waits'
+end
+
+local function until_then(key, micros)
+  -- A key that the server lets go of; by whichever clock is ahead.
+  redis.call('PEXPIRE', key, whole(math.ceil(micros / 1000)))
+end
+
+local function room_at(key, allow, now)
+  -- From when on one more counts no more than `allow`; 0 if it does now.
+  local spent, gone, over = {}, {}, 1 - allow
+  local found = redis.call('HGETALL', key)
+  for index = 1, #found, 2 do
+    local ends, count = tonumber(found[index]), tonumber(found[index + 1])
+    if ends and count and ends > now then
+      spent[#spent + 1] = {ends, count}
+      over = over + count
+    else
+      gone[#gone + 1] = found[index]
+    end
+  end
+  if #gone > 0 then
+    redis.call('HDEL', key, unpack(gone))
+  end
+  table.sort(spent, function(one, other) return one[1] < other[1] end)
+  for _, one in ipairs(spent) do
+    if over <= 0 then
+      break
+    end
+    over = over - one[2]
+    if over <= 0 then
+      return one[1]
+    end
+  end
+  return 0
 end
 
 -- :push
@@ -643,9 +680,10 @@ return found
 
 -- :keep
 -- keys: kept
--- The server lets go of it; by whichever clock is ahead. ARGV: instant, life in microseconds, value.
+-- ARGV: instant, life in microseconds, value.
 local ends = whole(instant(ARGV[1]) + ARGV[2])
-redis.call('SET', KEYS[1], ends .. ' ' .. ARGV[3], 'PX', whole(math.ceil(ARGV[2] / 1000)))
+redis.call('SET', KEYS[1], ends .. ' ' .. ARGV[3])
+until_then(KEYS[1], tonumber(ARGV[2]))
 return {}
 
 -- :kept
@@ -653,6 +691,75 @@ return {}
 -- Returns the value, if it has not ended. ARGV: instant.
 local ends, value = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) (.*)$')
 return ends and tonumber(ends) > instant(ARGV[1]) and value
+
+-- :spend
+-- keys: spent
+-- One of each key, or none. ARGV: instant, whether it counts; then of each window how much it allows, its
+-- length and its step in microseconds. Returns in how many microseconds there is room; 0 if there was.
+local now = instant(ARGV[1])
+local free = 0
+for index = 1, #KEYS do
+  free = math.max(free, room_at(KEYS[index], tonumber(ARGV[index * 3]), now))
+end
+if free > 0 then
+  return whole(free - now)
+end
+if ARGV[2] == '1' then
+  for index = 1, #KEYS do
+    local every, step = tonumber(ARGV[index * 3 + 1]), tonumber(ARGV[index * 3 + 2])
+    local ends = (math.floor(now / step) + 1) * step + every
+    redis.call('HINCRBY', KEYS[index], whole(ends), 1)
+    until_then(KEYS[index], ends - now)
+  end
+end
+return '0'
+
+-- :turn
+-- keys: spent turn
+-- Of each window a key of each kind. ARGV: instant, the furthest turn; then of each window how much it allows
+-- and its length in microseconds. Returns in how many microseconds the turn is.
+local now = instant(ARGV[1])
+local free, turn = 0, now
+for index = 1, #KEYS, 2 do
+  free = math.max(free, room_at(KEYS[index], tonumber(ARGV[index + 2]), now))
+end
+for index = 1, #KEYS, 2 do
+  turn = math.max(turn, tonumber(redis.call('GET', KEYS[index + 1]) or '0') or 0)
+end
+turn = math.min(math.max(turn, free), math.max(free, now + ARGV[2]))
+for index = 1, #KEYS, 2 do
+  local step = math.floor(ARGV[index + 3] / ARGV[index + 2])
+  redis.call('SET', KEYS[index + 1], whole(turn + step))
+  until_then(KEYS[index + 1], turn + step - now + 1)
+end
+return whole(turn - now)
+
+-- :refund
+-- keys: spent turn
+-- ARGV: instant (not used).
+redis.call('DEL', unpack(KEYS))
+return {}
+
+-- :enter
+-- keys: slots
+-- ARGV: instant, owner, how many there are, life in microseconds. Returns in how many microseconds the first of
+-- them ends; 0 if the owner has one now.
+local now = instant(ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now))
+if not redis.call('ZSCORE', KEYS[1], ARGV[2]) and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[3]) then
+  return whole(head_of(KEYS[1]) - now)
+end
+redis.call('ZADD', KEYS[1], whole(now + ARGV[4]), ARGV[2])
+local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
+until_then(KEYS[1], last[2] - now)
+return '0'
+
+-- :leave
+-- keys: slots
+-- ARGV: instant, owner. Returns whether it still had a slot.
+local ends = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[2]) or '0')
+redis.call('ZREM', KEYS[1], ARGV[2])
+return ends > instant(ARGV[1]) and 1 or 0
 
 -- :allowed
 -- keys:

@@ -5,6 +5,9 @@
 --   failed     a job that used up its attempts, until it is revived or purged
 --   flags      what all processes are told: `restart`, `pause:QUEUE`
 --   kept       what is kept beside the jobs for a while: `result:ID`, `progress:ID`
+--   spent      what counts against limits: how much, and until when; one row for each step of a window
+--   turns      when the next of those may come back whom a limit refused
+--   slots      who is in a place that only so many may be in at once
 --
 -- An id is in one of the first two tables at most. Instants are whole microseconds since 1970, UTC.
 -- A body is read as bytes whatever it is: one that was mended in the `sqlite3` shell is text.
@@ -66,6 +69,28 @@ CREATE TABLE kept (
     ends  INTEGER NOT NULL                  -- an instant
 );
 CREATE INDEX kept_until ON kept (ends);
+CREATE TABLE spent (
+    name  TEXT NOT NULL,                    -- of the limit
+    key   TEXT NOT NULL,                    -- of what is counted
+    ends  INTEGER NOT NULL,                 -- an instant
+    count INTEGER NOT NULL,
+    PRIMARY KEY (name, key, ends)
+) WITHOUT ROWID;
+CREATE INDEX spent_until ON spent (ends);
+CREATE TABLE turns (
+    name TEXT NOT NULL,
+    key  TEXT NOT NULL,
+    ends INTEGER NOT NULL,                  -- an instant
+    PRIMARY KEY (name, key)
+) WITHOUT ROWID;
+CREATE INDEX turns_until ON turns (ends);
+CREATE TABLE slots (
+    name  TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    ends  INTEGER NOT NULL,                 -- an instant
+    PRIMARY KEY (name, owner)
+) WITHOUT ROWID;
+CREATE INDEX slots_until ON slots (ends);
 
 -- :migrate_1
 -- From schema 1 to 2.
@@ -89,6 +114,28 @@ CREATE TABLE kept (
     ends  INTEGER NOT NULL
 );
 CREATE INDEX kept_until ON kept (ends);
+CREATE TABLE spent (
+    name  TEXT NOT NULL,
+    key   TEXT NOT NULL,
+    ends  INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (name, key, ends)
+) WITHOUT ROWID;
+CREATE INDEX spent_until ON spent (ends);
+CREATE TABLE turns (
+    name TEXT NOT NULL,
+    key  TEXT NOT NULL,
+    ends INTEGER NOT NULL,
+    PRIMARY KEY (name, key)
+) WITHOUT ROWID;
+CREATE INDEX turns_until ON turns (ends);
+CREATE TABLE slots (
+    name  TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    ends  INTEGER NOT NULL,
+    PRIMARY KEY (name, owner)
+) WITHOUT ROWID;
+CREATE INDEX slots_until ON slots (ends);
 
 -- :push
 -- An id that is stored already, in either table, is passed over. Its last value is the id once more.
@@ -341,3 +388,46 @@ DELETE FROM kept WHERE name IN (SELECT name FROM kept WHERE ends <= :now LIMIT 1
 
 -- :kept
 SELECT CAST(value AS BLOB) FROM kept WHERE name = :name AND ends > :now;
+
+-- :spent
+-- Text sorts behind every number, and what is no number counts as nothing.
+SELECT ends, CAST(count AS INTEGER) FROM spent
+WHERE name = :name AND key = :key AND ends > :now AND ends < ''
+ORDER BY ends;
+
+-- :spend
+INSERT INTO spent (name, key, ends, count) VALUES (:name, :key, :ends, 1)
+ON CONFLICT (name, key, ends) DO UPDATE SET count = count + 1;
+
+-- :forget_spent
+-- As `let_go`.
+DELETE FROM spent WHERE (name, key, ends) IN (SELECT name, key, ends FROM spent WHERE ends <= :now LIMIT 100);
+
+-- :refund
+DELETE FROM spent WHERE name = :name AND key IN (SELECT value FROM json_each(:keys));
+
+-- :next_turns
+SELECT CAST(ends AS INTEGER) FROM turns WHERE name = :name AND key IN (SELECT value FROM json_each(:keys));
+
+-- :turn
+INSERT OR REPLACE INTO turns (name, key, ends) VALUES (:name, :key, :ends);
+
+-- :forget_turns
+DELETE FROM turns WHERE (name, key) IN (SELECT name, key FROM turns WHERE ends <= :now LIMIT 100);
+
+-- :forget_turn
+DELETE FROM turns WHERE name = :name AND key IN (SELECT value FROM json_each(:keys));
+
+-- :others_in
+-- How many, and when the first of them ends.
+SELECT count(*), min(ends) FROM slots
+WHERE name = :name AND owner <> :owner AND ends > :now AND ends < '';
+
+-- :enter
+INSERT OR REPLACE INTO slots (name, owner, ends) VALUES (:name, :owner, :ends);
+
+-- :forget_slots
+DELETE FROM slots WHERE (name, owner) IN (SELECT name, owner FROM slots WHERE ends <= :now LIMIT 100);
+
+-- :leave
+DELETE FROM slots WHERE name = :name AND owner = :owner RETURNING CAST(ends AS INTEGER);

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from eventbus.testing.contract.claiming import Claiming
 from eventbus.testing.contract.failing import Failing
+from eventbus.testing.contract.limiting import Limiting
 from eventbus.testing.contract.looking import Looking
 from eventbus.testing.contract.pushing import Pushing
 from eventbus.testing.contract.settling import Settling
@@ -19,7 +20,7 @@ from eventbus.testing.contract.telling import Telling
 __all__ = ["BackendContract"]
 
 
-class BackendContract(Pushing, Claiming, Settling, Failing, Looking, Telling):
+class BackendContract(Pushing, Claiming, Settling, Failing, Looking, Telling, Limiting):
     """
     The tests. A subclass gives the fixtures `backend` and `another`.
 
