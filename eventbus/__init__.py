@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from eventbus.bus import EventBus
     from eventbus.dispatch.marking import listens
     from eventbus.dispatch.names import event
-    from eventbus.errors import EventBusError, LeaseLost, MissingRecord
+    from eventbus.errors import EventBusError, LeaseLost, LimitExceeded, MissingRecord
     from eventbus.queue.attempt import Attempt, InteractsWithQueue
     from eventbus.queue.handles import JobHandle
     from eventbus.queue.jobs import Job
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         WorkerStarting,
         WorkerStopping,
     )
+    from eventbus.queue.limiting import RateLimited, ThrottleErrors, WithoutOverlapping
+    from eventbus.queue.limits import Limit
     from eventbus.queue.middleware import FailOn, Middleware, Release, Skip
     from eventbus.queue.options import ShouldQueue
     from eventbus.queue.retry import exponential, jittered
@@ -52,11 +54,16 @@ __all__ = [
     "JobProcessing",
     "JobReleased",
     "LeaseLost",
+    "Limit",
+    "LimitExceeded",
     "Middleware",
     "MissingRecord",
+    "RateLimited",
     "Release",
     "ShouldQueue",
     "Skip",
+    "ThrottleErrors",
+    "WithoutOverlapping",
     "WorkerIdle",
     "WorkerLooping",
     "WorkerStarting",
@@ -83,11 +90,16 @@ _HOMES: Final[Mapping[str, str]] = {
     "JobProcessing": "eventbus.queue.lifecycle",
     "JobReleased": "eventbus.queue.lifecycle",
     "LeaseLost": "eventbus.errors",
+    "Limit": "eventbus.queue.limits",
+    "LimitExceeded": "eventbus.errors",
     "Middleware": "eventbus.queue.middleware",
     "MissingRecord": "eventbus.errors",
+    "RateLimited": "eventbus.queue.limiting",
     "Release": "eventbus.queue.middleware",
     "ShouldQueue": "eventbus.queue.options",
     "Skip": "eventbus.queue.middleware",
+    "ThrottleErrors": "eventbus.queue.limiting",
+    "WithoutOverlapping": "eventbus.queue.limiting",
     "WorkerIdle": "eventbus.queue.lifecycle",
     "WorkerLooping": "eventbus.queue.lifecycle",
     "WorkerStarting": "eventbus.queue.lifecycle",

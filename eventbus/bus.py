@@ -16,6 +16,7 @@ from eventbus.errors import InvalidOption
 from eventbus.queue.carried import Carried
 from eventbus.queue.connections import Connections
 from eventbus.queue.jobbus import JobBus
+from eventbus.queue.limitbus import LimitBus
 from eventbus.queue.options import note_answer, read_options
 from eventbus.queue.routes import Routes
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["EventBus"]
 
 
-class EventBus(JobBus):
+class EventBus(LimitBus, JobBus):
     """
     Dispatches events to their listeners, at once or through a queue, and enqueues jobs.
 
@@ -209,6 +210,7 @@ class EventBus(JobBus):
             now=self._connections.now,
             carried=self._carried,
             current=self._current,
+            limiters=lambda: self.limiters,
             rules=rules,
             limits=limits,
         )

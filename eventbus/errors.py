@@ -7,6 +7,7 @@ EventBusError                            catches all, and only, what eventbus ra
 │  ├─ InvalidOption                      a known option with a value it cannot have
 │  ├─ UnknownOption                      a misspelt option
 │  ├─ UnknownConnection (LookupError)    a connection name nobody configured
+│  ├─ UnknownLimiter (LookupError)       the name of a limit that nobody defined
 │  ├─ MissingDependency (ImportError)    an extra is not installed
 │  └─ ApplicationNotFound (ImportError)  "MODULE:BUS" does not lead to a bus
 ├─ ListenError (TypeError)               a listener that cannot be one
@@ -17,6 +18,7 @@ EventBusError                            catches all, and only, what eventbus ra
 ├─ ScopeNotClosed (ExceptionGroup)       what was built for a dispatch or job cannot be closed
 ├─ MissingRecord (LookupError)           for yours to raise: what a job is about no longer exists
 ├─ NoResult (LookupError)                a job has no result that is kept, or none yet
+├─ LimitExceeded                         a limit has no room now; a job goes back until it may have
 ├─ DispatchError                         this dispatch went wrong
 │  ├─ NotAnEvent (TypeError)             what was dispatched is not an event
 │  ├─ AsyncListenerInSyncDispatch (RuntimeError)
@@ -82,6 +84,7 @@ __all__ = [
     "JobInterrupted",
     "JobLost",
     "LeaseLost",
+    "LimitExceeded",
     "ListenError",
     "ListenerTimeout",
     "ListenersFailed",
@@ -100,6 +103,7 @@ __all__ = [
     "TriesExhausted",
     "Unhealthy",
     "UnknownConnection",
+    "UnknownLimiter",
     "UnknownName",
     "UnknownOption",
     "UnsupportedOption",
@@ -197,6 +201,21 @@ class UnknownConnection(ConfigurationError, LookupError):
             f" Configured: {_listed(known)}."
             f' Add it: EventBus(connections={{"{connection}": "sqlite:///..."}})',
             connection=connection,
+            known=tuple(known),
+        )
+
+
+class UnknownLimiter(ConfigurationError, LookupError):
+    """The name of a limit that nobody defined."""
+
+    limiter: str
+    known: tuple[str, ...]
+
+    def __init__(self, *, limiter: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"no limiter is called {limiter!r}{_did_you_mean(limiter, known)}"
+            f' Defined: {_listed(known)}. Define it: bus.limiter("{limiter}", Limit.per_minute(100))',
+            limiter=limiter,
             known=tuple(known),
         )
 
@@ -335,6 +354,25 @@ class MissingRecord(EventBusError, LookupError):
 
     def __init__(self, *, record: str, key: object) -> None:
         super().__init__(f"{record} {key!r} no longer exists", record=record, key=key)
+
+
+class LimitExceeded(EventBusError):
+    """
+    A limit has no room now.
+
+    A job that raises it, or lets it through, is given back for `retry_in` seconds, and spends no try.
+    """
+
+    limit: str
+    retry_in: float
+    retryable = True
+
+    def __init__(self, *, limit: str, retry_in: float) -> None:
+        super().__init__(
+            f"the limit {shown(limit)} has no room now: try again in {retry_in:.3g} s",
+            limit=limit,
+            retry_in=retry_in,
+        )
 
 
 class NoResult(EventBusError, LookupError):

@@ -14,7 +14,9 @@ from eventbus.queue.envelope import seconds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Attempt", "Deleted", "FailedByHand", "InteractsWithQueue", "Released"]
+    from eventbus.queue.limits import Limiters
+
+__all__ = ["Attempt", "Deleted", "FailedByHand", "InteractsWithQueue", "Released", "introduced"]
 
 
 @frozen
@@ -74,6 +76,8 @@ class Attempt:
     #: False on a sync connection: a job that nothing stores cannot be given back.
     stored: bool = True
     settled: Deleted | Released | FailedByHand | None = field(init=False, default=None)
+    #: The limits of the bus, for middleware; None before a run goes through any.
+    limiters: Limiters | None = field(init=False, default=None, repr=False, eq=False)
     #: Keeps what `progress` is told; None where the class of the job does not say `keep_result`.
     reporter: Callable[[Any], None] | None = field(init=False, default=None, repr=False, eq=False)
 
@@ -172,3 +176,10 @@ class InteractsWithQueue:
         # Past the __setattr__ of frozen classes: the attempt is about the run, not the listener.
         object.__setattr__(self, "attempt", attempt)
         return self
+
+
+def introduced(instance: Any, attempt: Attempt) -> Any:
+    """Return a listener or a job, which knows its attempt if it wants to."""
+    if isinstance(instance, InteractsWithQueue):
+        instance.with_attempt(attempt)
+    return instance

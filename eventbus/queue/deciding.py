@@ -16,6 +16,7 @@ from eventbus.defaults import PARK_DELAY
 from eventbus.errors import (
     DecodeError,
     JobInterrupted,
+    LimitExceeded,
     ListenerTimeout,
     MissingRecord,
     ReleasesExhausted,
@@ -89,25 +90,31 @@ def _by_hand(execution: Execution) -> Decision:
     if not isinstance(settled, Released):
         assert settled is not None  # asked for only then
         return Decision(outcome=Outcome.FAILED, error=settled.error, charge=Charge.ATTEMPT)
-    where, number = attempt.name, attempt.number
-    if settled.spend:
-        charge = Charge.ATTEMPT
-        if exhausted(attempt.tries, number):
-            error = TriesExhausted(listener=where, tries=attempt.tries, attempts=number)
-            return Decision(outcome=Outcome.FAILED, error=error, charge=charge)
-    else:
-        charge = Charge.RELEASE
-        most = execution.entry.options.max_releases if execution.entry is not None else None
-        if most is not None and attempt.releases >= most:
-            gone = ReleasesExhausted(listener=where, releases=most)
-            return Decision(outcome=Outcome.FAILED, error=gone, charge=charge)
+    if not settled.spend:
+        return _released(execution, settled.delay)
+    charge, number = Charge.ATTEMPT, attempt.number
+    if exhausted(attempt.tries, number):
+        error = TriesExhausted(listener=attempt.name, tries=attempt.tries, attempts=number)
+        return Decision(outcome=Outcome.FAILED, error=error, charge=charge)
     return Decision(outcome=Outcome.RELEASED, delay=settled.delay, charge=charge)
+
+
+def _released(execution: Execution, delay: float) -> Decision:
+    """Give a job back without spending a try, as often as its listener says."""
+    attempt = execution.attempt
+    most = execution.entry.options.max_releases if execution.entry is not None else None
+    if most is not None and attempt.releases >= most:
+        gone = ReleasesExhausted(listener=attempt.name, releases=most)
+        return Decision(outcome=Outcome.FAILED, error=gone, charge=Charge.RELEASE)
+    return Decision(outcome=Outcome.RELEASED, delay=delay, charge=Charge.RELEASE)
 
 
 def _after_error(
     execution: Execution, error: BaseException, backoff: Any, now: Callable[[], datetime]
 ) -> Decision:
     attempt = execution.attempt
+    if isinstance(error, LimitExceeded):
+        return _released(execution, error.retry_in)
     if _is_final(execution, error, now):
         return _failed(execution, error)
     try:

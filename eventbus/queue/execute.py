@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from eventbus.backends.base import Charge, Claim
 from eventbus.backends.port import Port
@@ -22,7 +22,7 @@ from eventbus.errors import (
     ListenerTimeout,
     UnknownName,
 )
-from eventbus.queue.attempt import Attempt
+from eventbus.queue.attempt import Attempt, introduced
 from eventbus.queue.carried import Carried
 from eventbus.queue.catalogue import Catalogue
 from eventbus.queue.codec.document import Document
@@ -37,7 +37,7 @@ from eventbus.queue.execution import (
     warn_of_late_error,
     warn_of_overrun,
 )
-from eventbus.queue.handling import Handling, introduced
+from eventbus.queue.handling import Handling
 from eventbus.queue.jobs import Job
 from eventbus.queue.lifecycle import (
     JobAttempted,
@@ -54,6 +54,9 @@ from eventbus.queue.reading import Reading
 from eventbus.queue.results import report
 from eventbus.queue.settling import PortSettler, Settler, note_loss, settled, write_result
 from eventbus.queue.spans import OVERRUNS, Limits, NoLimits, Span, limited
+
+if TYPE_CHECKING:
+    from eventbus.queue.limits import Limiters
 
 __all__ = ["Executor"]
 
@@ -76,6 +79,7 @@ class Executor:
         current: Holds the run under way, for what it dispatches.
         rules: What holds where a listener does not say.
         limits: How runs are ended that take too long.
+        limiters: Returns the limits of the bus.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class Executor:
         now: Callable[[], datetime],
         carried: Carried,
         current: ContextVar[Execution | None],
+        limiters: Callable[[], Limiters],
         rules: Rules | None = None,
         limits: Limits | None = None,
     ) -> None:
@@ -100,7 +105,12 @@ class Executor:
         self._rules = rules or Rules()
         self._limits = limits or NoLimits()
         self._handling = Handling(
-            scope=scope, is_bare=is_bare, now=now, rules=self._rules, limits=self._limits
+            scope=scope,
+            is_bare=is_bare,
+            now=now,
+            rules=self._rules,
+            limits=self._limits,
+            limiters=limiters,
         )
         self._unknowns = Unknowns()
         self._reading = Reading(

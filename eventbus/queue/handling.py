@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -15,7 +15,7 @@ from eventbus.dispatch.resolver import Scope
 from eventbus.dispatch.targets import Target
 from eventbus.dispatch.waiting import Walk
 from eventbus.errors import DeadlinePassed, JobLost, TriesExhausted
-from eventbus.queue.attempt import Attempt, InteractsWithQueue
+from eventbus.queue.attempt import Attempt, introduced
 from eventbus.queue.catalogue import Catalogue, Decoder, Entry
 from eventbus.queue.codec.document import Document
 from eventbus.queue.envelope import seconds
@@ -25,7 +25,10 @@ from eventbus.queue.options import Method, whole_tries
 from eventbus.queue.retry import exhausted
 from eventbus.queue.spans import OVERRUNS, Limits, Span, limited
 
-__all__ = ["Handling", "Way", "arguments_of", "introduced"]
+if TYPE_CHECKING:
+    from eventbus.queue.limits import Limiters
+
+__all__ = ["Handling", "Way", "arguments_of"]
 
 
 @frozen(kw_only=True, eq=False)
@@ -51,6 +54,7 @@ class Handling:
         now: Tells the time, for deadlines.
         rules: What holds where a listener does not say.
         limits: How runs are ended that take too long.
+        limiters: Returns the limits of the bus.
     """
 
     def __init__(
@@ -61,7 +65,9 @@ class Handling:
         now: Callable[[], datetime],
         rules: Rules,
         limits: Limits,
+        limiters: Callable[[], Limiters],
     ) -> None:
+        self._limiters = limiters
         self._scope = scope
         self._is_bare = is_bare
         self._now = now
@@ -200,6 +206,7 @@ class Handling:
     ) -> Walk:
         """Call through what the listener's runs go through; a call that is not reached is skipped."""
         entry, attempt = _known(execution), execution.attempt
+        attempt.limiters = self._limiters()
         said: Any = entry.options.middleware
         if _is_rule(said):
             said = middleware_of(_asked(execution, said), where=attempt.name)
@@ -372,13 +379,6 @@ def _built(execution: Execution, scope: Scope) -> Walk:
 def _listener(owner: type, execution: Execution, scope: Scope) -> Walk:
     instance = yield from scope.instance(owner)
     return introduced(instance, execution.attempt)
-
-
-def introduced(instance: Any, attempt: Attempt) -> Any:
-    """Return a listener or a job, which knows its attempt if it wants to."""
-    if isinstance(instance, InteractsWithQueue):
-        instance.with_attempt(attempt)
-    return instance
 
 
 def _is_rule(said: object) -> bool:

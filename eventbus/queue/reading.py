@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any, Final
 
 from eventbus.errors import JobLost, UnknownName
+from eventbus.queue.attempt import introduced
 from eventbus.queue.carried import Carried
 from eventbus.queue.catalogue import Catalogue, Decoder
 from eventbus.queue.codec.document import RAW, Document
 from eventbus.queue.codec.reader import Reader
 from eventbus.queue.execution import Execution, Rules
 from eventbus.queue.fixed import Fixed, read_fixed
-from eventbus.queue.handling import arguments_of, introduced
+from eventbus.queue.handling import arguments_of
 from eventbus.queue.spans import Limits, Span
 
 __all__ = ["Reading"]

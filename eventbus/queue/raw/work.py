@@ -15,7 +15,7 @@ from eventbus.defaults import ORDERS_INTERVAL, STORE_BACKOFF_LIMIT
 from eventbus.dispatch.targets import describe
 from eventbus.errors import BackendError, JobFailedByHand, LeaseLost
 from eventbus.queue.raw.claims import Lookout, RawClaim, next_claim
-from eventbus.queue.raw.renewal import Renewal
+from eventbus.queue.renewal import RENEWALS
 from eventbus.text import described, short, shown
 
 __all__ = ["RawWork"]
@@ -55,7 +55,6 @@ class RawWork:
         self._idle = idle
         self._stop = stop
         self._stop_when_empty = stop_when_empty
-        self._renewal = Renewal(lease=lease)
         self._orders = Orders()
         self._look_at = 0.0
         self._restart = False
@@ -66,7 +65,7 @@ class RawWork:
     def run(self) -> int:
         """Work; return how many jobs the handler was given."""
         self._orders = self._port.orders()  # what was ordered before it began was for others
-        with Lookout(self._port, self._queues, idle=self._idle) as lookout, self._renewal:
+        with Lookout(self._port, self._queues, idle=self._idle) as lookout:
             while not self._stop() and not self._restart:
                 try:
                     if not self._round(lookout):
@@ -88,7 +87,8 @@ class RawWork:
         claim = next_claim(self._port, queues, lease=self._lease) if queues else None
         self._away = 0
         if claim is not None:
-            with self._renewal.of(claim):
+            name, renew = f"the lease of raw job {claim.id}", partial(_extended, claim, self._lease)
+            with RENEWALS.of(name, renew, lasts=self._lease):
                 self._handle(claim)
             self._handled += 1
         elif self._stop_when_empty:
@@ -181,6 +181,15 @@ class RawWork:
         until = time.monotonic() + limit
         while (left := until - time.monotonic()) > 0 and not self._stop():
             select.select([], [], [], min(left, self._idle))
+
+
+def _extended(claim: RawClaim, lease: float) -> bool:
+    """Extend a claim; False if it was settled just now, or somebody else has it: its settlement will say so."""
+    try:
+        claim.extend(lease)
+    except LeaseLost:
+        return False
+    return True
 
 
 def _warn_unsettled(claim: RawClaim, error: BackendError) -> None:
