@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from eventbus.queue.jobs import Job
     from eventbus.queue.lifecycle import (
         JobAttempted,
+        JobDebounced,
         JobExceptionOccurred,
         JobFailed,
         JobProcessed,
         JobProcessing,
         JobReleased,
+        UniqueJobSkipped,
         WorkerIdle,
         WorkerLooping,
         WorkerStarting,
@@ -38,15 +40,18 @@ if TYPE_CHECKING:
     from eventbus.queue.middleware import FailOn, Middleware, Release, Skip
     from eventbus.queue.options import ShouldQueue
     from eventbus.queue.retry import exponential, jittered
+    from eventbus.queue.uniqueness import Debounce, Unique
 
 __all__ = [
     "Attempt",
+    "Debounce",
     "EventBus",
     "EventBusError",
     "FailOn",
     "InteractsWithQueue",
     "Job",
     "JobAttempted",
+    "JobDebounced",
     "JobExceptionOccurred",
     "JobFailed",
     "JobHandle",
@@ -63,6 +68,8 @@ __all__ = [
     "ShouldQueue",
     "Skip",
     "ThrottleErrors",
+    "Unique",
+    "UniqueJobSkipped",
     "WithoutOverlapping",
     "WorkerIdle",
     "WorkerLooping",
@@ -77,12 +84,14 @@ __all__ = [
 #: The module that each public name comes from.
 _HOMES: Final[Mapping[str, str]] = {
     "Attempt": "eventbus.queue.attempt",
+    "Debounce": "eventbus.queue.uniqueness",
     "EventBus": "eventbus.bus",
     "EventBusError": "eventbus.errors",
     "FailOn": "eventbus.queue.middleware",
     "InteractsWithQueue": "eventbus.queue.attempt",
     "Job": "eventbus.queue.jobs",
     "JobAttempted": "eventbus.queue.lifecycle",
+    "JobDebounced": "eventbus.queue.lifecycle",
     "JobExceptionOccurred": "eventbus.queue.lifecycle",
     "JobFailed": "eventbus.queue.lifecycle",
     "JobHandle": "eventbus.queue.handles",
@@ -99,6 +108,8 @@ _HOMES: Final[Mapping[str, str]] = {
     "ShouldQueue": "eventbus.queue.options",
     "Skip": "eventbus.queue.middleware",
     "ThrottleErrors": "eventbus.queue.limiting",
+    "Unique": "eventbus.queue.uniqueness",
+    "UniqueJobSkipped": "eventbus.queue.lifecycle",
     "WithoutOverlapping": "eventbus.queue.limiting",
     "WorkerIdle": "eventbus.queue.lifecycle",
     "WorkerLooping": "eventbus.queue.lifecycle",

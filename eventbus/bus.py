@@ -188,6 +188,8 @@ class EventBus(LimitBus, JobBus):
                 routes=self._routes,
                 carried=self._carried,
                 current=self._current,
+                tell=self.announce,
+                hears=self.hears,
             )
         return enqueuer
 

@@ -82,6 +82,8 @@ class Capabilities:
     failed_jobs: bool
     #: Values are kept beside the jobs for a while: results and progress.
     results: bool = False
+    #: Of envelopes with one `unique` key it stores one.
+    unique: bool = False
     #: It counts against limits, and holds slots: `limits`.
     limits: bool = False
     #: `apush` stores on the event loop itself; without it, async code pushes in a thread.
@@ -264,15 +266,28 @@ class Backend(ABC):
     capabilities: Capabilities
 
     @abstractmethod
-    def push(self, envelopes: Sequence[Envelope]) -> None:
+    def push(self, envelopes: Sequence[Envelope]) -> list[str]:
         """
         Store all of `envelopes`, or none.
 
         When it returns they are stored as durably as the store is configured. An id that is
         stored already, waiting, leased or failed, is passed over.
+
+        One whose `unique` key another in its queue has is not stored, or takes the place of that one. The ids
+        of those that are not stored for this reason, or not any more, are returned, in order.
         """
 
-    async def apush(self, envelopes: Sequence[Envelope]) -> None:  # noqa: ARG002 - this one cannot
+    def free(self, claims: Sequence[Claim]) -> None:  # noqa: ARG002 - this one cannot
+        """
+        Let others have the `unique` keys of claims that are still held: their jobs have begun.
+
+        Raises:
+            UnsupportedOption: `unique` is not declared; this is what a backend does that does not
+                override it.
+        """
+        raise UnsupportedOption(backend=self.name, capability="unique")
+
+    async def apush(self, envelopes: Sequence[Envelope]) -> list[str]:  # noqa: ARG002 - this one cannot
         """
         Do what `push` does, on the event loop that runs.
 

@@ -10,7 +10,7 @@ from itertools import count, islice
 from threading import RLock
 from typing import Final
 
-from attrs import Factory, define
+from attrs import Factory, define, evolve
 from typing_extensions import override
 
 from eventbus.backends.base import (
@@ -33,7 +33,7 @@ from eventbus.backends.base import (
 from eventbus.backends.bells import EVERYBODY, LocalBells
 from eventbus.backends.instants import micros
 from eventbus.backends.memory_limits import MemoryLimits
-from eventbus.queue.envelope import Envelope
+from eventbus.queue.envelope import Envelope, UniqueKey
 
 __all__ = ["IN_MEMORY", "MemoryBackend"]
 
@@ -45,6 +45,7 @@ _CAPABILITIES: Final = Capabilities(
     delay=True,
     failed_jobs=True,
     results=True,
+    unique=True,
     limits=True,
 )
 
@@ -142,6 +143,8 @@ class _Store:
     numbers: count[int] = Factory(count)
     entries: dict[str, _Entry] = Factory(dict)
     failed: dict[str, FailedJob] = Factory(dict)
+    #: By queue and key, the id of the one that has it, until when, and since when somebody has it.
+    uniques: dict[tuple[str, str], tuple[str, datetime | None, datetime]] = Factory(dict)
     #: By queue, a heap of (due, number, id). A place that its entry has left is passed over.
     lines: dict[str, list[tuple[datetime, int, str]]] = Factory(dict)
     #: By name, the value and when it ends.
@@ -154,6 +157,34 @@ class _Store:
         entry = _Entry(envelope=envelope, pushed_at=pushed_at, number=next(self.numbers), due=due)
         self.entries[envelope.id] = entry
         self.line_up(entry)
+
+    def remove(self, id: str) -> None:
+        """Take an entry out, and let others have its key."""
+        self.free(self.entries.pop(id).envelope)
+
+    def free(self, envelope: Envelope) -> None:
+        """Let others have the key of an envelope, if it has one."""
+        if envelope.unique is not None:
+            place = envelope.queue, envelope.unique.key
+            if self.uniques.get(place, ("",))[0] == envelope.id:
+                del self.uniques[place]
+
+    def settle_key(
+        self, envelope: Envelope, unique: UniqueKey, *, now: datetime, due: datetime
+    ) -> tuple[datetime, str]:
+        """Give an envelope its key; return when it is due, and the id of the one that stands back, if one does."""
+        place, since, other = (envelope.queue, unique.key), now, ""
+        if place in self.uniques:
+            holder, ends, first = self.uniques[place]
+            if unique.replaces and self.entries[holder].token is None:
+                other, since = holder, first
+                self.remove(holder)
+            elif not unique.replaces and (ends is None or now < ends):
+                return due, envelope.id
+        ends = now + timedelta(seconds=unique.life) if unique.life else None
+        self.uniques[place] = envelope.id, ends, since
+        latest = since + timedelta(seconds=unique.latest) if unique.latest else due
+        return min(due, latest), other
 
     def line_up(self, entry: _Entry) -> None:
         """Put `entry` into its queue's line, at its `due`."""
@@ -205,6 +236,7 @@ class MemoryBackend(Backend):
     Example:
         >>> backend = MemoryBackend()
         >>> backend.push([Envelope(id="a", queue="emails", body=b"{}")])
+        []
         >>> [claim] = backend.claim(["emails"], limit=1, lease=60, token="a1")
         >>> backend.ack([claim])
         []
@@ -232,15 +264,31 @@ class MemoryBackend(Backend):
         return self._clock.now() + timedelta(seconds=seconds)
 
     @override
-    def push(self, envelopes: Sequence[Envelope]) -> None:
+    def push(self, envelopes: Sequence[Envelope]) -> list[str]:
         now = self._clock.now()
         store = self._store
+        gone: list[str] = []
         with store.lock:
             for envelope in envelopes:
-                if envelope.id not in store.entries and envelope.id not in store.failed:
-                    due = now + timedelta(seconds=envelope.delay)
-                    store.add(envelope, pushed_at=now, due=due)
+                if envelope.id in store.entries or envelope.id in store.failed:
+                    continue
+                due = now + timedelta(seconds=envelope.delay)
+                if envelope.unique is not None:
+                    due, other = store.settle_key(envelope, envelope.unique, now=now, due=due)
+                    gone += [other] if other else []
+                    if other == envelope.id:
+                        continue
+                store.add(envelope, pushed_at=now, due=due)
         store.bells.ring([envelope.queue for envelope in envelopes])
+        return gone
+
+    @override
+    def free(self, claims: Sequence[Claim]) -> None:
+        store = self._store
+        with store.lock:
+            for claim in claims:
+                if (entry := store.held(claim)) is not None:
+                    store.free(entry.envelope)
 
     @override
     def claim(self, queues: Sequence[str], *, limit: int, lease: float, token: str) -> list[Claim]:
@@ -295,7 +343,7 @@ class MemoryBackend(Backend):
                 if store.held(claim) is None:
                     lost.append(claim)
                 else:
-                    del store.entries[claim.envelope.id]
+                    store.remove(claim.envelope.id)
         return lost
 
     @override
@@ -332,7 +380,7 @@ class MemoryBackend(Backend):
                 entry.charge(charge)
                 number = next(store.numbers)
                 store.failed[claim.envelope.id] = entry.buried(error, now, number)
-                del store.entries[claim.envelope.id]
+                store.remove(claim.envelope.id)
         return lost
 
     @override
@@ -363,7 +411,8 @@ class MemoryBackend(Backend):
         with store.lock:
             jobs = _taken_out(store.failed, ids)
             for job in jobs:
-                store.add(job.envelope, pushed_at=job.pushed_at, due=now)
+                again = evolve(job.envelope, unique=None)
+                store.add(again, pushed_at=job.pushed_at, due=now)
         store.bells.ring([job.envelope.queue for job in jobs])
         return [job.envelope.id for job in jobs]
 
@@ -384,7 +433,7 @@ class MemoryBackend(Backend):
                 if (entry := store.entries.get(name)) is not None and entry.waits(now)
             ]
             for name in waiting:
-                del store.entries[name]
+                store.remove(name)
         return waiting
 
     @override

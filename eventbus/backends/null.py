@@ -43,6 +43,7 @@ _CAPABILITIES: Final = Capabilities(
     delay=True,  # what is never handed out is not handed out early
     failed_jobs=False,
     results=True,  # what never runs has none
+    unique=True,  # of which it stores none
 )
 
 
@@ -53,6 +54,7 @@ class NullBackend(Backend):
     Example:
         >>> backend = NullBackend()
         >>> backend.push([Envelope(id="a", queue="emails", body=b"{}")])
+        []
         >>> backend.size("emails")
         Sizes(ready=0, delayed=0, leased=0, failed=0)
     """
@@ -61,8 +63,13 @@ class NullBackend(Backend):
     capabilities = _CAPABILITIES
 
     @override
-    def push(self, envelopes: Sequence[Envelope]) -> None:
+    def push(self, envelopes: Sequence[Envelope]) -> list[str]:
         """Drop `envelopes`."""
+        return []
+
+    @override
+    def free(self, claims: Sequence[Claim]) -> None:
+        """Nobody has a key."""
 
     @override
     def claim(self, queues: Sequence[str], *, limit: int, lease: float, token: str) -> list[Claim]:

@@ -36,6 +36,7 @@ from eventbus.errors import (
     InvalidOption,
     LeaseLost,
     StoredUnknown,
+    UnsupportedOption,
 )
 from eventbus.queue.envelope import Envelope, seconds, valid_id, valid_name
 
@@ -66,6 +67,7 @@ class Port:
         >>> from eventbus.backends.memory import MemoryBackend
         >>> port = Port(MemoryBackend(), name="default")
         >>> port.push([Envelope(id="a", queue="emails", body=b"{}")])
+        []
         >>> [claim] = port.claim(["emails"])
         >>> port.ack(claim)
         >>> port.size("emails").ready
@@ -82,18 +84,23 @@ class Port:
     def __repr__(self) -> str:
         return f"Port({self.name!r}, {self.backend.name})"
 
-    def push(self, envelopes: Sequence[Envelope]) -> None:
+    def push(self, envelopes: Sequence[Envelope]) -> list[str]:
         """
         Store all of `envelopes`, or none; one whose id is stored already is passed over.
 
+        Returns:
+            The ids of those that are not stored since another has their `unique` key, and of those that gave
+            way to one of these.
+
         Raises:
             StoredUnknown: It cannot be told whether they were stored. Push the same ones again.
+            UnsupportedOption: One is `unique`, and the backend does not look at that.
         """
         self._envelopes(envelopes)
         if not envelopes:
-            return
+            return []
         try:
-            self.backend.push(envelopes)
+            return self.backend.push(envelopes)
         except EventBusError:
             raise
         except Exception as error:
@@ -104,7 +111,7 @@ class Port:
         """Whether `apush` can be used."""
         return self.backend.capabilities.async_push
 
-    async def apush(self, envelopes: Sequence[Envelope]) -> None:
+    async def apush(self, envelopes: Sequence[Envelope]) -> list[str]:
         """
         Do what `push` does, on the event loop that runs.
 
@@ -113,9 +120,15 @@ class Port:
             UnsupportedOption: The backend needs a thread for it.
         """
         self._envelopes(envelopes)
-        if envelopes:
-            with self._errors("push", envelopes):
-                await self.backend.apush(envelopes)
+        if not envelopes:
+            return []
+        with self._errors("push", envelopes):
+            return await self.backend.apush(envelopes)
+
+    def free(self, claim: Claim) -> None:
+        """Let others have the `unique` key of a claim, if it is still held."""
+        with self._errors("free"):
+            self.backend.free([claim])
 
     def claim(
         self,
@@ -587,6 +600,8 @@ class Port:
             if type(delay) is not float or not 0.0 <= delay <= DURATION_LIMIT:
                 self._seconds("delay", delay)
             self._body(envelope.body)
+            if envelope.unique is not None and not self.backend.capabilities.unique:
+                raise UnsupportedOption(backend=self.backend.name, capability="unique")
 
     def _id(self, value: object) -> None:
         if not valid_id(value):

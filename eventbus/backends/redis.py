@@ -86,6 +86,7 @@ class RedisBackend(Backend):
         delay=True,
         failed_jobs=True,
         results=True,
+        unique=True,
         limits=True,
     )
 
@@ -112,25 +113,41 @@ class RedisBackend(Backend):
         self._listed: set[str] = set()
 
     @override
-    def push(self, envelopes: Sequence[Envelope]) -> None:
-        at_once(self._push(self._link, envelopes))
+    def push(self, envelopes: Sequence[Envelope]) -> list[str]:
+        return at_once(self._push(self._link, envelopes))
 
     @override
-    async def apush(self, envelopes: Sequence[Envelope]) -> None:
+    async def apush(self, envelopes: Sequence[Envelope]) -> list[str]:
         if self._loops is None:
             raise UnsupportedOption(backend=self.name, capability="async_push")
-        await self._push(await self._loops.link(), envelopes)
+        return await self._push(await self._loops.link(), envelopes)
 
-    async def _push(self, link: Link, envelopes: Sequence[Envelope]) -> None:
+    @override
+    def free(self, claims: Sequence[Claim]) -> None:
+        self._claims.free(claims)
+
+    async def _push(self, link: Link, envelopes: Sequence[Envelope]) -> list[str]:
         by_queue: dict[str, list[Envelope]] = {}
+        unique: list[Envelope] = []
         for envelope in envelopes:
-            by_queue.setdefault(envelope.queue, []).append(envelope)
-        new = [self._store.listing(queue) for queue in by_queue if queue not in self._listed]
-        groups = self._store.groups(list(by_queue))
-        calls = [*new, *(self._pushing(queues, by_queue) for queues in groups)]
+            if envelope.unique is None:
+                by_queue.setdefault(envelope.queue, []).append(envelope)
+            else:
+                unique.append(envelope)
+        used = dict.fromkeys(envelope.queue for envelope in envelopes)
+        new = [self._store.listing(queue) for queue in used if queue not in self._listed]
+        groups = self._store.groups(list(by_queue)) if by_queue else []
+        calls = [
+            *new,
+            *(self._pushing(queues, by_queue) for queues in groups),
+            *(self._pushing_unique(one) for one in unique),
+        ]
         try:
             answers = (await link.asked("push", calls)).replies[len(new) :]
-            for queues, is_new in zip(groups, answers, strict=True):
+            several = answers[: len(groups)]
+            single = [(is_new, gone.decode()) for is_new, gone in answers[len(groups) :]]
+            pushed = [*groups, *([one.queue] for one in unique)]
+            for queues, is_new in zip(pushed, [*several, *(one for one, _ in single)], strict=True):
                 if is_new and not self._listed.isdisjoint(queues):
                     # It was written down once, and there was nothing left of it: the server has forgotten.
                     self._listed.difference_update(queues)
@@ -139,6 +156,7 @@ class RedisBackend(Backend):
         except Unanswered as error:
             ids = [envelope.id for envelope in envelopes]
             raise StoredUnknown(backend=self.name, ids=ids, reason=f"{error}") from error.__cause__
+        return [gone for _, gone in single if gone]
 
     async def _written_down(self, link: Link, queues: Sequence[str]) -> None:
         """Write the names of queues down whose jobs are stored by now."""
@@ -153,6 +171,13 @@ class RedisBackend(Backend):
             for one in by_queue[queue]:
                 values += (place, one.id, repr(float(one.delay)), one.body)
         return self._store.call("push", queues, *values)
+
+    def _pushing_unique(self, one: Envelope) -> Call:
+        unique = one.unique
+        assert unique is not None  # asked for only then
+        values = (unique.key, span(unique.life), int(unique.replaces), span(unique.latest))
+        delay, bell = repr(float(one.delay)), self._store.bell(one.queue)
+        return self._store.call("push_unique", [one.queue], bell, one.id, delay, one.body, *values)
 
     @override
     def claim(self, queues: Sequence[str], *, limit: int, lease: float, token: str) -> list[Claim]:

@@ -48,6 +48,7 @@ _PART: Final = re.compile(r"^(?=local (?:function )?(\w+))", re.MULTILINE)
 #: What only reads may be asked of a server that is full, and what frees room must be.
 _FLAGS: Final[Mapping[str, str]] = {
     "push": "",
+    "push_unique": "",
     "revive": "",
     "flag": "",
     # A replica is asked as well, and one that lost its master.

@@ -119,6 +119,10 @@ class Claims:
         """Do what the verb does."""
         return self._settle("ack", claims, lambda queue: self._store.call("ack", [queue]))
 
+    def free(self, claims: Sequence[Claim]) -> None:
+        """Do what the verb does."""
+        self._settle("free", claims, lambda queue: self._store.call("free", [queue]))
+
     def release(
         self, claims: Sequence[Claim], *, delay: float, charge: Charge, parked: str
     ) -> list[Claim]:

@@ -28,6 +28,7 @@ NEEDED: Final = (
     "HKEYS KEY",
     "HLEN KEY",
     "HMGET KEY a",
+    "HRANDFIELD KEY 1",
     "HSET KEY a 1",
     "HSETNX KEY a 1",
     "HSTRLEN KEY a",

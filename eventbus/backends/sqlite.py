@@ -50,6 +50,7 @@ from eventbus.backends.sqlite_file import (
     log_trouble,
 )
 from eventbus.backends.sqlite_limits import SqliteLimits
+from eventbus.backends.sqlite_unique import push_unique
 from eventbus.defaults import (
     BODY_HEAD,
     BODY_SIZE_LIMIT,
@@ -105,7 +106,7 @@ class SqliteBackend(Backend):
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
         ...     backend = SqliteBackend(f"{folder}/queue.db")
-        ...     backend.push([Envelope(id="a", queue="emails", body=b"{}")])
+        ...     _ = backend.push([Envelope(id="a", queue="emails", body=b"{}")])
         ...     backend.size("emails").ready
         ...     backend.close()
         1
@@ -119,6 +120,7 @@ class SqliteBackend(Backend):
         delay=True,
         failed_jobs=True,
         results=True,
+        unique=True,
         limits=True,
     )
 
@@ -159,28 +161,25 @@ class SqliteBackend(Backend):
         )
 
     @override
-    def push(self, envelopes: Sequence[Envelope]) -> None:
+    def push(self, envelopes: Sequence[Envelope]) -> list[str]:
         now = self._now()
-        rows = [
-            # By place, which SQLite binds quicker than by name: this is on the way of every dispatch.
-            (
-                one.id,
-                one.queue,
-                one.body,
-                one.delay,
-                now,
-                now + span(one.delay) if one.delay else now,
-                crc32(one.body),
-                one.id,
-            )
-            for one in envelopes
-        ]
-        if len(rows) == 1:
-            self._file.store("push", _PUSH, rows[0], id=rows[0][0])
+        plain = [one for one in envelopes if one.unique is None]
+        gone: list[str] = []
+        if len(plain) == len(envelopes) == 1:
+            row = _row(envelopes[0], now)
+            self._file.store("push", _PUSH, row, id=row[0])
         else:
             with self._file.transaction("push", stored=[one.id for one in envelopes]) as db:
-                db.executemany(_PUSH, rows)
+                db.executemany(_PUSH, [_row(one, now) for one in plain])
+                for one in envelopes:
+                    if one.unique is not None:
+                        gone += push_unique(db, one, one.unique, now=now)
         self._bells.ring([one.queue for one in envelopes])
+        return gone
+
+    @override
+    def free(self, claims: Sequence[Claim]) -> None:
+        self._settle("free", claims)
 
     @override
     def claim(self, queues: Sequence[str], *, limit: int, lease: float, token: str) -> list[Claim]:
@@ -442,6 +441,12 @@ class SqliteBackend(Backend):
     @override
     def close(self) -> None:
         self._file.close()
+
+
+def _row(one: Envelope, now: int) -> tuple[Any, ...]:
+    # By place, which SQLite binds quicker than by name: this is on the way of every dispatch.
+    due = now + span(one.delay) if one.delay else now
+    return one.id, one.queue, one.body, one.delay, now, due, crc32(one.body), one.id
 
 
 def _machine_now() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
@@ -27,7 +27,7 @@ from eventbus.queue.envelope import Envelope, new_id, seconds, valid_name
 from eventbus.queue.execute import Executor
 from eventbus.queue.execution import Execution
 from eventbus.queue.fixed import Fixed
-from eventbus.queue.lifecycle import LIFECYCLE
+from eventbus.queue.lifecycle import LIFECYCLE, JobDebounced, UniqueJobSkipped
 from eventbus.queue.options import Method, QueueOptions
 from eventbus.queue.routes import Routes
 from eventbus.text import short
@@ -41,6 +41,8 @@ class Enqueued:
 
     connection: str
     envelope: Envelope
+    #: That of the listener, or of the class of jobs.
+    name: str = ""
 
 
 class Enqueuer:
@@ -54,6 +56,8 @@ class Enqueuer:
         routes: Where the jobs of listeners go that do not say.
         carried: The context variables that travel.
         current: Holds the run that is under way where something is dispatched.
+        tell: Dispatches an event about a job.
+        hears: Tells whether anybody would hear an event of this class.
     """
 
     def __init__(
@@ -65,6 +69,8 @@ class Enqueuer:
         routes: Routes,
         carried: Carried,
         current: ContextVar[Execution | None],
+        tell: Callable[[object], Walk],
+        hears: Callable[[type], bool],
     ) -> None:
         #: The context variables that travel.
         self.carried = carried
@@ -73,6 +79,8 @@ class Enqueuer:
         self._executor = executor
         self._routes = routes
         self._current = current
+        self._tell = tell
+        self._hears = hears
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -169,15 +177,17 @@ class Enqueuer:
         """
         Push what a dispatch has taken: one `push_many` for each connection.
 
-        Every connection gets its own, whatever another one raises.
+        Every connection gets its own, whatever another one raises. The result is the ids of those that are
+        not stored, since another has their key.
         """
         by_connection: dict[str, list[Envelope]] = {}
         for one in taken:
             by_connection.setdefault(one.connection, []).append(one.envelope)
         failed: BaseException | None = None
+        gone: dict[str, list[str]] = {}
         for name, envelopes in by_connection.items():
             try:
-                yield _push(self._connections.port(name), envelopes)
+                gone[name] = yield _push(self._connections.port(name), envelopes)
             except GeneratorExit:
                 raise
             except BaseException as error:  # noqa: BLE001 -- raised below, once the others are stored
@@ -188,6 +198,32 @@ class Enqueuer:
                     failed.add_note(f"pushing to {name!r} raised {type(error).__name__}: {error}")
         if failed is not None:
             raise failed
+        refused: list[str] = []
+        for name, ids in gone.items():
+            if ids:
+                refused += yield from self._tell_of(name, ids, taken)
+        return refused
+
+    def _tell_of(self, connection: str, gone: Sequence[str], taken: Sequence[Enqueued]) -> Walk:
+        """Tell of jobs that keys kept out, and of those that gave way; return the ids of the first."""
+        mine = {one.envelope.id: one for one in taken if one.connection == connection}
+        # Those that gave way come in the order of those that took their places.
+        takers = iter(
+            [one for one in mine.values() if one.envelope.id not in gone and _replaces(one)]
+        )
+        for id_ in gone:
+            one = mine.get(id_) or next(takers, None)
+            kind = UniqueJobSkipped if id_ in mine else JobDebounced
+            if one is not None and self._hears(kind):
+                queue = one.envelope.queue
+                yield from self._tell(
+                    kind(id=id_, name=one.name, connection=connection, queue=queue)
+                )
+        return [id_ for id_ in gone if id_ in mine]
+
+
+def _replaces(one: Enqueued) -> bool:
+    return one.envelope.unique is not None and one.envelope.unique.replaces
 
 
 def _push(port: Port, envelopes: list[Envelope]) -> Blocking:
@@ -207,6 +243,8 @@ class _Turn:
         """Return what is stored for it, if nothing of that depends on the event or the time."""
         options = self.options
         if options.asks or options.retry_until is not None:
+            return None
+        if options.unique is not None or options.debounce is not None:
             return None
         return Plain(
             name=options.name,
@@ -240,7 +278,8 @@ class _Turn:
         via = yield from asking.ask(options.via_queue)
         queue = enqueuer.queue(connection, options.queue if via is None else via, where)
         delay = yield from asking.ask(options.with_delay)
-        delay = options.delay if delay is None else seconds(delay, option="with_delay", where=where)
+        waits = options.delay if options.debounce is None else options.debounce.wait
+        delay = waits if delay is None else seconds(delay, option="with_delay", where=where)
         hops, trail = enqueuer.chain(run.plan.name, delay or 0.0)
         deadline = enqueuer.deadline((yield from self._until(asking)))
         context = enqueuer.carried.taken(event=run.plan.name)
@@ -251,13 +290,14 @@ class _Turn:
             queue=queue,
             body=enqueuer.body(options, run, job, fixed),
             delay=delay or 0.0,
+            unique=None if here else options.key(asking.arguments),
         )
         if here and run.keep is None:
             run.log.append(f"{where} runs on {connection}")
             yield from enqueuer.run_here(envelope, connection)
             return
         run.log.append(f"{where} queued in {queue} of {connection}")
-        run.taken.append(Enqueued(connection=connection, envelope=envelope))
+        run.taken.append(Enqueued(connection=connection, envelope=envelope, name=options.name))
 
     def _until(self, asking: _Asking) -> Walk:
         """Return until when the job is to be tried: seconds from now, an instant, or None."""
@@ -280,16 +320,20 @@ class _Asking:
     #: Built for the first hook that is an instance method, and only for one.
     _instance: object = field(init=False, default=None)
 
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """What the listener is called with."""
+        run = self.run
+        if is_wildcard(self.listener.event):
+            return run.plan.name, run.payload
+        return tuple(run.payload)
+
     def ask(self, hook: Callable[..., Any] | str | None) -> Walk:
         """Return what a hook says; None where there is none."""
         if hook is None:
             return None
         call = (yield from self._method(hook)) if isinstance(hook, str) else hook
-        run = self.run
-        if is_wildcard(self.listener.event):
-            answer = call(run.plan.name, run.payload)
-        else:
-            answer = call(*run.payload)
+        answer = call(*self.arguments)
         return (yield answer) if is_async(call) else answer
 
     def _method(self, name: str) -> Walk:

@@ -89,7 +89,7 @@ class JobEnqueuer:
             if one.keep is not None and one.enqueued is not None:
                 one.keep([one.enqueued])
         stored = [one for one in made if one.keep is None and not one.here]
-        yield from self.enqueuer.deliver([one.enqueued for one in stored if one.enqueued])
+        refused = yield from self.enqueuer.deliver([one.enqueued for one in stored if one.enqueued])
         handles: list[JobHandle] = []
         for one in made:
             handle = one.handle
@@ -98,6 +98,8 @@ class JobEnqueuer:
                     one.enqueued.envelope, one.enqueued.connection
                 )
                 handle = evolve(handle, answer=(execution.answer,))
+            if handle.id in refused:
+                handle = evolve(handle, port=None, unstored=JobStatus.SKIPPED)
             handles.append(handle)
         return handles
 
@@ -162,8 +164,9 @@ class JobEnqueuer:
         document = self.enqueuer.catalogue.job_document(
             entry, job, id=id_, options=fixed.written(), dispatched_at=datetime.now(UTC)
         )
-        envelope = Envelope(id=id_, queue=queue, body=write(document), delay=delay)
         stored = keep is None and not here
+        unique = options.key((job,)) if stored else None
+        envelope = Envelope(id=id_, queue=queue, body=write(document), delay=delay, unique=unique)
         if stored and options.keep_result is not None:
             self._check_keeps(connection)
         return _Made(
@@ -175,7 +178,7 @@ class JobEnqueuer:
                 port=partial(self.connections.port, connection) if stored else None,
                 codec=_codec(entry),
             ),
-            enqueued=Enqueued(connection=connection, envelope=envelope),
+            enqueued=Enqueued(connection=connection, envelope=envelope, name=options.name),
             here=here and keep is None,
             keep=keep,
         )
@@ -196,7 +199,8 @@ class JobEnqueuer:
             return seconds(found, option="delay", where=where)
         delay = yield from _asked(job, entry.options.with_delay)
         if delay is None:
-            return entry.options.delay or 0.0
+            debounce = entry.options.debounce
+            return entry.options.delay or 0.0 if debounce is None else debounce.wait
         return seconds(delay, option="with_delay", where=where)
 
     def _until(self, job: Job, entry: Entry) -> Walk:

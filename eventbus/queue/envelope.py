@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from eventbus.defaults import DURATION_LIMIT, NAME_LENGTH
+from eventbus.defaults import DURATION_LIMIT, LIMIT_KEY_LENGTH, NAME_LENGTH
 from eventbus.errors import InvalidOption
 
-__all__ = ["Envelope", "new_id", "seconds", "valid_id", "valid_name"]
+__all__ = ["Envelope", "UniqueKey", "new_id", "seconds", "valid_id", "valid_name"]
 
 _NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{NAME_LENGTH - 1}}}")
 
@@ -99,6 +99,39 @@ def seconds(value: Any, *, option: str, where: str = "") -> float:
     )
 
 
+def _keyed(value: Any) -> str:
+    if isinstance(value, str) and 0 < len(value) <= LIMIT_KEY_LENGTH and value.isprintable():
+        return value
+    expected = f"a text of 1 to {LIMIT_KEY_LENGTH} printable characters"
+    raise InvalidOption(option="unique", value=value, expected=expected)
+
+
+def _span(value: float) -> float:
+    return seconds(value, option="unique")
+
+
+@frozen(kw_only=True)
+class UniqueKey:
+    """
+    No two jobs with one key are stored in a queue, failed ones aside: the second stands back, or takes the place.
+
+    The key is free as soon as the job that has it is done, has failed or was cancelled, or lets go of it.
+
+    Raises:
+        InvalidOption: The key is none that every store takes, or a duration is none.
+    """
+
+    #: What may be there once.
+    key: str = field(converter=_keyed)
+    #: Seconds from the push for which it is kept from others at most; 0 is no limit.
+    life: float = field(default=0.0, converter=_span)
+    #: It takes the place of one that waits; one that runs keeps it from nothing.
+    replaces: bool = False
+    #: Of one that takes places: seconds from the first that had the key until it is due at the latest; 0 is
+    #: no limit.
+    latest: float = field(default=0.0, converter=_span)
+
+
 @frozen(kw_only=True)
 class Envelope:
     """
@@ -115,3 +148,5 @@ class Envelope:
     body: bytes = field(repr=False)
     #: Seconds from the push until it may be claimed.
     delay: float = 0.0
+    #: What no other in its queue may have; told to a store, and not handed out with a claim.
+    unique: UniqueKey | None = field(default=None, eq=False)

@@ -37,7 +37,7 @@ class JobStatus(StrEnum):
     FAILED = "failed"
     #: It is not in the store: it is done, or was cancelled or forgotten; or it ran at once.
     GONE = "gone"
-    #: It was never enqueued, since it said so itself.
+    #: It was never enqueued: it said so itself, or one that is the same was there.
     SKIPPED = "skipped"
 
 

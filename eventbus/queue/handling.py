@@ -13,22 +13,23 @@ from eventbus.dispatch.hints import Parameter, UnusableHint, is_async
 from eventbus.dispatch.listeners import injected
 from eventbus.dispatch.resolver import Scope
 from eventbus.dispatch.targets import Target
-from eventbus.dispatch.waiting import Walk
+from eventbus.dispatch.waiting import Blocking, Walk
 from eventbus.errors import DeadlinePassed, JobLost, TriesExhausted
 from eventbus.queue.attempt import Attempt, introduced
-from eventbus.queue.catalogue import Catalogue, Decoder, Entry
-from eventbus.queue.codec.document import Document
+from eventbus.queue.catalogue import Catalogue, Entry
 from eventbus.queue.envelope import seconds
 from eventbus.queue.execution import Execution, Rules, caught, warn_of_overrun
 from eventbus.queue.middleware import middleware_of, through
 from eventbus.queue.options import Method, whole_tries
+from eventbus.queue.reading import arguments_of
 from eventbus.queue.retry import exhausted
+from eventbus.queue.settling import free_key
 from eventbus.queue.spans import OVERRUNS, Limits, Span, limited
 
 if TYPE_CHECKING:
     from eventbus.queue.limits import Limiters
 
-__all__ = ["Handling", "Way", "arguments_of"]
+__all__ = ["Handling", "Way"]
 
 
 @frozen(kw_only=True, eq=False)
@@ -100,6 +101,7 @@ class Handling:
                 or _is_rule(options.tries)
                 or options.keep_result is not None
                 or options.middleware
+                or options.frees_at_start
             ) and (target.owner is None or self._is_bare(target.owner))
             way = self._ways[entry, form] = Way(extra=extra, attempt=attempt, plain=plain)
         return way
@@ -195,7 +197,7 @@ class Handling:
             if options.middleware:
                 answer = yield from self._through_middleware(execution, call, scope)
             else:
-                answer = yield from _called_now(target, call)
+                answer = yield from _called_now(execution, call)
         finally:
             self._interruptible.pop(id(execution), None)
         execution.answer = answer
@@ -218,7 +220,7 @@ class Handling:
         def innermost() -> Walk:
             nonlocal reached
             reached = True
-            return _called_now(entry.target, call)
+            return _called_now(execution, call)
 
         answer = yield from through(stack, attempt, innermost)
         if not reached and attempt.settled is None:
@@ -347,17 +349,14 @@ def _known(execution: Execution) -> Entry:
     return execution.entry
 
 
-def _called_now(target: Target, call: Callable[[], Any]) -> Walk:
+def _called_now(execution: Execution, call: Callable[[], Any]) -> Walk:
+    entry = _known(execution)
+    if entry.options.frees_at_start and execution.port is not None:
+        yield Blocking(partial(free_key, execution))
     answer = call()
-    if target.waits(answer):
+    if entry.target.waits(answer):
         answer = yield answer
     return answer
-
-
-def arguments_of(document: Document, decode: Decoder) -> tuple[Any, ...]:
-    """Return what the listener is called with."""
-    name, payload = decode(document)
-    return (name, payload) if document.options.get("wildcard") else payload
 
 
 def _call_new(execution: Execution, *arguments: Any, **extra: Any) -> Any:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from eventbus.queue.middleware import Middleware, Step
     from eventbus.queue.options import Duration, Rule
+    from eventbus.queue.uniqueness import Debounce, Unique
 
 __all__ = [
     "Job",
@@ -72,6 +73,11 @@ class JobOptions(TypedDict, total=False):
     discard_on_missing: bool | None
     #: What its runs go through, the first one outermost.
     middleware: Sequence[Middleware | Step | type[Middleware]] | Rule
+    #: Whether one of its jobs is enough while it waits or runs: True, a function of the job that tells which are the
+    #: same, or `Unique(...)`.
+    unique: bool | Unique | Rule | None
+    #: Seconds without another one until the newest runs, or `Debounce(...)`.
+    debounce: Duration | Debounce | None
     #: Seconds, or a `timedelta`, for which its result and its progress are kept. Default: not at all.
     keep_result: Duration | None
     #: Its name in stored jobs; default: "module:QualName". Not inherited.

@@ -16,12 +16,14 @@ from attrs import frozen
 __all__ = [
     "LIFECYCLE",
     "JobAttempted",
+    "JobDebounced",
     "JobExceptionOccurred",
     "JobFailed",
     "JobProcessed",
     "JobProcessing",
     "JobReleased",
     "Outcome",
+    "UniqueJobSkipped",
     "WorkerIdle",
     "WorkerLooping",
     "WorkerStarting",
@@ -101,6 +103,26 @@ class JobAttempted(_JobEvent):
 
 
 @frozen(kw_only=True)
+class _KeyEvent:
+    #: The job's id.
+    id: str
+    #: The name of the listener or job.
+    name: str
+    connection: str
+    queue: str
+
+
+@frozen(kw_only=True)
+class UniqueJobSkipped(_KeyEvent):
+    """A job was not enqueued: one that is the same waits or runs. Told where it was to be enqueued."""
+
+
+@frozen(kw_only=True)
+class JobDebounced(_KeyEvent):
+    """A job that waited gave way to a newer one. Told where that one was enqueued."""
+
+
+@frozen(kw_only=True)
 class _WorkerEvent:
     #: The worker's name; empty if it has none.
     name: str = ""
@@ -136,4 +158,4 @@ class WorkerStopping(_WorkerEvent):
 
 
 #: What no listener can be queued for.
-LIFECYCLE: Final = (_JobEvent, _WorkerEvent)
+LIFECYCLE: Final = (_JobEvent, _KeyEvent, _WorkerEvent)

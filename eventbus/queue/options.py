@@ -17,6 +17,7 @@ from eventbus.queue.checks import whole_tries
 from eventbus.queue.envelope import seconds
 from eventbus.queue.middleware import middleware_of
 from eventbus.queue.retry import backoff_of
+from eventbus.queue.uniqueness import Debounce, Unique, debounce_of, key_of, unique_of
 
 __all__ = [
     "HOOKS",
@@ -36,6 +37,7 @@ __all__ = [
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+    from eventbus.queue.envelope import UniqueKey
     from eventbus.queue.middleware import Middleware, Step
 
     #: A number of seconds, or a `timedelta`.
@@ -98,6 +100,11 @@ class ShouldQueue:
     discard_on_missing: ClassVar[bool | None] = None
     #: What its runs go through, the first one outermost.
     middleware: Sequence[Middleware | Step | type[Middleware]] | Rule = ()
+    #: Whether one of its jobs is enough while it waits or runs: True, a function of the event that tells which are
+    #: the same, or `Unique(...)`.
+    unique: ClassVar[bool | Unique | Rule | None] = None
+    #: Seconds without another event until the newest one's job runs, or `Debounce(...)`.
+    debounce: ClassVar[Duration | Debounce | None] = None
     #: Its name in stored jobs; default: "module:QualName".
     name: ClassVar[str | None] = None
     #: What logs and lists call it; default: its name.
@@ -134,6 +141,8 @@ class QueueOptions:
     discard_on_missing: bool | None = None
     keep_result: float | None = None
     middleware: tuple[Any, ...] | Callable[..., Any] | Method = ()
+    unique: Unique | None = None
+    debounce: Debounce | None = None
     should_queue: Callable[..., Any] | str | None = None
     via_queue: Callable[..., Any] | str | None = None
     via_connection: Callable[..., Any] | str | None = None
@@ -146,6 +155,15 @@ class QueueOptions:
         """Whether a hook says, for each event, if and where a job is stored."""
         hooks = (self.should_queue, self.via_queue, self.via_connection, self.with_delay)
         return any(hook is not None for hook in hooks)
+
+    def key(self, arguments: Sequence[Any]) -> UniqueKey | None:
+        """Return what no other job in its queue may have, of the job with these arguments."""
+        return key_of(self.name, self.unique, self.debounce, arguments)
+
+    @property
+    def frees_at_start(self) -> bool:
+        """Whether others of its key may be enqueued once a job begins to run."""
+        return self.unique is not None and self.unique.until == "start"
 
     @property
     def shown(self) -> str:
@@ -178,6 +196,8 @@ _PLAIN: Final[Mapping[str, Callable[..., Any]]] = {
     "no_retry": checks.error_classes,
     "discard_on_missing": checks.choice,
     "keep_result": checks.life,
+    "unique": unique_of,
+    "debounce": debounce_of,
 }
 #: The names of all options.
 KNOWN: Final = tuple(one.name for one in fields(QueueOptions))
@@ -235,6 +255,13 @@ def checked(owner: type | None, given: Mapping[str, Any], *, where: str) -> dict
             found[option] = read(value, where=where)
     for option in ("aliases", "no_retry", "middleware"):
         found[option] = found[option] or ()
+    if found["unique"] is not None and found["debounce"] is not None:
+        raise InvalidOption(
+            option="debounce",
+            value=found["debounce"],
+            expected="nothing beside unique: a second job stands back, or takes the place",
+            where=where,
+        )
     return found
 
 

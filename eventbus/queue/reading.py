@@ -14,7 +14,6 @@ from eventbus.queue.codec.document import RAW, Document
 from eventbus.queue.codec.reader import Reader
 from eventbus.queue.execution import Execution, Rules
 from eventbus.queue.fixed import Fixed, read_fixed
-from eventbus.queue.handling import arguments_of
 from eventbus.queue.spans import Limits, Span
 
 __all__ = ["Reading"]
@@ -132,3 +131,9 @@ class _Known:
         if self._decode is None:
             self._decode = self._catalogue.decoder(document, self.entry)
         return arguments_of(document, self._decode)
+
+
+def arguments_of(document: Document, decode: Decoder) -> tuple[Any, ...]:
+    """Return what the listener is called with."""
+    name, payload = decode(document)
+    return (name, payload) if document.options.get("wildcard") else payload

@@ -9,13 +9,15 @@ from typing import ClassVar, Protocol
 from eventbus.backends.base import Claim
 from eventbus.backends.port import Port
 from eventbus.dispatch.waiting import Blocking, Walk
-from eventbus.errors import LeaseLost
+from eventbus.errors import BackendError, LeaseLost
 from eventbus.queue.execution import Execution, error_text
 from eventbus.queue.lifecycle import Outcome
 from eventbus.queue.results import kept
 from eventbus.text import short
 
-__all__ = ["PortSettler", "Settler", "note_loss", "settled", "write_result"]
+_log = logging.getLogger("eventbus.queue")
+
+__all__ = ["PortSettler", "Settler", "free_key", "note_loss", "settled", "write_result"]
 
 
 class Settler(Protocol):
@@ -115,3 +117,19 @@ def write_result(execution: Execution) -> BaseException | None:
     except BaseException as error:  # noqa: BLE001 -- decided about, as what its `handle` raises
         return error
     return None
+
+
+def free_key(execution: Execution) -> None:
+    """Let others be enqueued: the job begins. Where the store is away they have to wait for its end."""
+    port, claim = execution.port, execution.claim
+    assert port is not None  # asked for only then
+    assert claim is not None
+    try:
+        port.free(claim)
+    except BackendError as error:
+        _log.warning(
+            "no other job %s is enqueued until it ends: %s",
+            execution.attempt.name,
+            short(str(error)),
+            extra={"job": execution.facts},
+        )

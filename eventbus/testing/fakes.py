@@ -162,13 +162,16 @@ class FakeEvents(RecordedJobs):
 class _Recording(MemoryBackend):
     """A queue in memory that tells what is pushed."""
 
-    def __init__(self, clock: ManualClock, pushed: Callable[[Sequence[Envelope]], None]) -> None:
+    def __init__(
+        self, clock: ManualClock, pushed: Callable[[Sequence[Envelope], Sequence[str]], None]
+    ) -> None:
         super().__init__(clock=clock)
         self._pushed = pushed
 
-    def push(self, envelopes: Sequence[Envelope]) -> None:
-        super().push(envelopes)
-        self._pushed(envelopes)
+    def push(self, envelopes: Sequence[Envelope]) -> list[str]:
+        gone = super().push(envelopes)
+        self._pushed(envelopes, gone)
+        return gone
 
 
 class FakeQueue(RecordedJobs):
@@ -195,7 +198,7 @@ class FakeQueue(RecordedJobs):
         found = self._ports.get(connection)
         if found is None:
             made = Port(
-                _Recording(self.clock, lambda pushed: self._record(connection, pushed)),
+                _Recording(self.clock, lambda pushed, gone: self._record(connection, pushed, gone)),
                 name=connection,
                 default_queue=self._bus.connections.default_queue(connection),
             )
@@ -203,10 +206,12 @@ class FakeQueue(RecordedJobs):
             found = self._ports.setdefault(connection, made)
         return found
 
-    def _record(self, connection: str, envelopes: Sequence[Envelope]) -> None:
+    def _record(self, connection: str, envelopes: Sequence[Envelope], gone: Sequence[str]) -> None:
+        # What another one with its key kept out was not queued; what gave way to it is not any more.
+        self.jobs[:] = [job for job in self.jobs if job.id not in gone]
         for envelope in envelopes:
-            if is_raw(envelope):
-                continue  # of no listener: the handle itself shows it
+            if is_raw(envelope) or envelope.id in gone:
+                continue  # a raw job is of no listener: the handle itself shows it
             job = self._opened(connection, envelope)
             self._by_id[job.id] = job
             self._lines[connection, job.queue] = None

@@ -71,6 +71,8 @@ JUDGED = tuple(name for _, name in COUNTS)
 FIGURES = {
     "seed": "seed {}",
     "kills": "{} kills",
+    "passed": "{} went through, and never too many",
+    "used": "{} % of the limit used",
     "doubled_effects": "{} effects doubled where the listener guards its own",
     "refused": "{} stale settlements refused",
     "not_stored": "{} dispatches refused",
@@ -189,6 +191,12 @@ OF_LOOPS = tuple(
     )
 )
 
+#: What many processes are limited to.
+OF_LIMITS = (
+    Expected("a throttle of 50 a second, 8 processes", ALL, ("passed", "used"), is_judged=False),
+    Expected("a funnel of one, its holders killed", ALL, ("passed", "kills"), is_judged=False),
+)
+
 #: What is done to a SQLite file, its disk, and those who write to it.
 OF_SQLITE = (
     Expected("full disk", BOTH, ("not_stored",)),
@@ -288,10 +296,11 @@ BROKEN = (
 SECTIONS = (
     ("Workers that die, sleep and stop", OF_WORKERS),
     ("Several jobs at once on a loop", OF_LOOPS),
+    ("Limits that processes share", OF_LIMITS),
     ("SQLite: its file and its disk", OF_SQLITE),
     ("Redis: its servers, the network and the clocks", OF_REDIS),
 )
-EXPECTED = (*OF_WORKERS, *OF_LOOPS, *OF_SQLITE, *OF_REDIS, *BROKEN)
+EXPECTED = (*OF_WORKERS, *OF_LOOPS, *OF_LIMITS, *OF_SQLITE, *OF_REDIS, *BROKEN)
 
 
 def main() -> None:
@@ -404,7 +413,8 @@ def section(
     said = [row for row in map(figures, own) if row[2]]
     yield f"## {title}\n"
     yield f"Measured on {datetime.now(UTC).date()}.\n"
-    yield table(["scenario", "store", *(head for head, _ in COUNTS)], map(counts, counted))
+    if counted:
+        yield table(["scenario", "store", *(head for head, _ in COUNTS)], map(counts, counted))
     yield table(["scenario", "store", "figures"], said)
 
 

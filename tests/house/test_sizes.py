@@ -20,9 +20,9 @@ ALLOWED = {
     "eventbus/worker/loop.py::Worker::__init__": 51,  # half of it is the list of its options
     "eventbus/defaults.py": 460,  # one table: what each is, its unit and its source
     "eventbus/errors.py": 821,  # one tree, read from top to bottom
-    "eventbus/backends/port.py": 620,  # more than half of it says what the verbs do
-    "eventbus/backends/port.py::Port": 312,  # one short method for each verb of the contract
-    "eventbus/backends/memory.py::MemoryBackend": 314,  # the same
+    "eventbus/backends/port.py": 638,  # more than half of it says what the verbs do
+    "eventbus/backends/port.py::Port": 320,  # one short method for each verb of the contract
+    "eventbus/backends/memory.py::MemoryBackend": 331,  # the same
     "eventbus/backends/sqlite.py::SqliteBackend": 323,  # the same
 }
 

@@ -16,6 +16,8 @@
 --   PREFIX:{QUEUE}:leases     hash        id -> shared, number, token; of what is held
 --   PREFIX:{QUEUE}:counts     hash        id -> attempts losses exceptions releases alone; only if not all 0
 --   PREFIX:{QUEUE}:parked     hash        id -> why it cannot run yet
+--   PREFIX:{QUEUE}:unique     hash        key -> since when somebody has it, until when, the id of who has it
+--   PREFIX:{QUEUE}:keys       hash        id -> its key; in both, what is not in `order` counts for nothing
 --   PREFIX:{QUEUE}:failures   hash        id -> failed_at attempts losses releases number error
 --   PREFIX:{QUEUE}:failed     sorted set  number and id -> failed_at; the same jobs
 --
@@ -174,6 +176,18 @@ local function room_at(key, allow, now)
   return 0
 end
 
+local function let_go(unique, keys, id)
+  -- Of the key of a job, if it has one.
+  local key = redis.call('HGET', keys, id)
+  if key then
+    redis.call('HDEL', keys, id)
+    local holder = string.match(redis.call('HGET', unique, key) or '', '^%d+ %d+ (.*)$')
+    if holder == id then
+      redis.call('HDEL', unique, key)
+    end
+  end
+end
+
 -- :push
 -- keys: numbers order line bodies
 -- ARGV: instant, a channel for each queue; then for each envelope: which queue, id, delay, body. Returns whether
@@ -217,6 +231,66 @@ for queue, ids in pairs(stored) do
   ring(ARGV[2 + queue], head, now)
 end
 return is_new
+
+-- :push_unique
+-- keys: numbers order line leases counts bodies parked unique keys
+-- ARGV: instant, channel, id, delay, body, key, life in microseconds (0: no limit), whether it takes the place of
+-- one that waits, in how many microseconds at the latest (0: no limit). Returns whether the queue had never been
+-- pushed to, and the id of the one that stands back or gave way, or an empty one.
+local now = instant(ARGV[1])
+local id, delay, key = ARGV[3], ARGV[4], ARGV[6]
+if redis.call('HEXISTS', KEYS[6], id) == 1 then
+  return {0, ''}
+end
+-- Who is done leaves its key behind: a few of them go with each that comes.
+for _, name in ipairs(redis.call('HRANDFIELD', KEYS[9], 3)) do
+  if not redis.call('ZSCORE', KEYS[2], name) then
+    let_go(KEYS[8], KEYS[9], name)
+  end
+end
+local since, gone = now, ''
+local first, ends, holder = string.match(redis.call('HGET', KEYS[8], key) or '', '^(%d+) (%d+) (.*)$')
+local number = holder and redis.call('ZSCORE', KEYS[2], holder)
+if number then
+  local held = redis.call('HEXISTS', KEYS[4], holder) == 1
+  if ARGV[8] == '1' and not held then
+    since, gone = tonumber(first), holder
+    redis.call('ZREM', KEYS[2], holder)
+    redis.call('ZREM', KEYS[3], placed(number, holder))
+    for _, part in ipairs({5, 6, 7, 9}) do
+      redis.call('HDEL', KEYS[part], holder)
+    end
+  elseif ARGV[8] == '0' and (ends == '0' or tonumber(ends) > now) then
+    return {0, id}
+  else
+    redis.call('HDEL', KEYS[9], holder)
+  end
+end
+local due = now + math.floor(tonumber(delay) * 1000000 + 0.5)
+if ARGV[9] ~= '0' then
+  due = math.min(due, since + ARGV[9])
+end
+redis.call('HSET', KEYS[8], key,
+  whole(since) .. ' ' .. (ARGV[7] == '0' and '0' or whole(now + ARGV[7])) .. ' ' .. id)
+redis.call('HSET', KEYS[9], id, key)
+redis.call('HSET', KEYS[6], id, whole(now) .. ' ' .. delay .. ' ' .. ARGV[5])
+local head = head_of(KEYS[3])
+local mine = next_number(KEYS[1], KEYS[2], 1)
+redis.call('ZADD', KEYS[2], mine, id)
+redis.call('ZADD', KEYS[3], whole(due), placed(mine, id))
+ring(ARGV[2], head, now)
+return {mine == 1 and 1 or 0, gone}
+
+-- :free
+-- keys: leases unique keys
+-- ARGV: instant (not used); then ids and tokens.
+for index = 2, #ARGV, 2 do
+  local _, _, token = lease_of(redis.call('HGET', KEYS[1], ARGV[index]))
+  if token and token == ARGV[index + 1] then
+    let_go(KEYS[2], KEYS[3], ARGV[index])
+  end
+end
+return {}
 
 -- :claim
 -- keys: line leases counts bodies parked
@@ -504,7 +578,7 @@ end
 return found
 
 -- :revive
--- keys: numbers order line failures failed
+-- keys: numbers order line failures failed unique keys
 -- Returns the ids that moved. ARGV: instant, channel; then ids.
 local now = instant(ARGV[1])
 local head = head_of(KEYS[3])
@@ -512,6 +586,7 @@ local moved = {}
 for index = 3, #ARGV do
   local id = ARGV[index]
   if unfail(KEYS[4], KEYS[5], id) then
+    let_go(KEYS[6], KEYS[7], id)
     local number = next_number(KEYS[1], KEYS[2], 1)
     redis.call('ZADD', KEYS[2], number, id)
     redis.call('ZADD', KEYS[3], whole(now), placed(number, id))

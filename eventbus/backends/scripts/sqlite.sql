@@ -39,7 +39,10 @@ CREATE TABLE envelopes (
     releases   INTEGER NOT NULL DEFAULT 0,
     exceptions INTEGER NOT NULL DEFAULT 0,  -- of the attempts, those that raised or took too long
     parked     TEXT NOT NULL DEFAULT '',    -- why it cannot run yet
-    crc        INTEGER
+    crc        INTEGER,
+    unique_key   TEXT,                      -- what no other in the queue may have; NULL: nothing
+    unique_until INTEGER,                   -- an instant from which on another may have it; NULL: never
+    unique_since INTEGER                    -- when the first one had it of those that took its place
 );
 CREATE TABLE failed (
     number    INTEGER PRIMARY KEY,          -- order of failure
@@ -57,6 +60,7 @@ CREATE TABLE failed (
 );
 CREATE INDEX envelopes_in_line ON envelopes (queue, due);
 CREATE INDEX envelopes_parked ON envelopes (number) WHERE parked <> '';
+CREATE UNIQUE INDEX envelopes_unique ON envelopes (queue, unique_key) WHERE unique_key IS NOT NULL;
 CREATE INDEX failed_by_queue ON failed (queue);
 CREATE TABLE flags (
     name  TEXT PRIMARY KEY,
@@ -108,6 +112,10 @@ CREATE TABLE flags (
 
 -- :migrate_2
 -- From schema 2 to 3.
+ALTER TABLE envelopes ADD COLUMN unique_key TEXT;
+ALTER TABLE envelopes ADD COLUMN unique_until INTEGER;
+ALTER TABLE envelopes ADD COLUMN unique_since INTEGER;
+CREATE UNIQUE INDEX envelopes_unique ON envelopes (queue, unique_key) WHERE unique_key IS NOT NULL;
 CREATE TABLE kept (
     name  TEXT PRIMARY KEY,
     value BLOB NOT NULL,
@@ -143,6 +151,30 @@ INSERT INTO envelopes (id, queue, body, delay, pushed_at, due, crc)
 SELECT ?, ?, ?, ?, ?, ?, ?
 WHERE NOT EXISTS (SELECT 1 FROM failed WHERE id = ?)
 ON CONFLICT (id) DO NOTHING;
+
+-- :holder
+-- Of a key; a damaged instant is none.
+SELECT id, token IS NOT NULL, coalesce(unique_until > :now, 1), coalesce(CAST(unique_since AS INTEGER), 0)
+FROM envelopes WHERE queue = :queue AND unique_key = :key;
+
+-- :give_way
+DELETE FROM envelopes WHERE id = :id;
+
+-- :free_key
+UPDATE envelopes SET unique_key = NULL WHERE id = :id;
+
+-- :push_unique
+-- Whose key nobody has now.
+INSERT INTO envelopes
+    (id, queue, body, delay, pushed_at, due, crc, unique_key, unique_until, unique_since)
+SELECT :id, :queue, :body, :delay, :now, :due, :crc, :key, :until, :since
+WHERE NOT EXISTS (SELECT 1 FROM failed WHERE id = :id)
+ON CONFLICT (id) DO NOTHING;
+
+-- :free
+UPDATE envelopes SET unique_key = NULL
+WHERE token = :token AND id IN (SELECT value FROM json_each(:ids))
+RETURNING id;
 
 -- :anything_due
 -- Text sorts behind every number: a `due` that is none is due now.

@@ -16,11 +16,12 @@ from eventbus.testing.contract.looking import Looking
 from eventbus.testing.contract.pushing import Pushing
 from eventbus.testing.contract.settling import Settling
 from eventbus.testing.contract.telling import Telling
+from eventbus.testing.contract.uniqueness import Uniqueness
 
 __all__ = ["BackendContract"]
 
 
-class BackendContract(Pushing, Claiming, Settling, Failing, Looking, Telling, Limiting):
+class BackendContract(Pushing, Claiming, Settling, Failing, Looking, Telling, Limiting, Uniqueness):
     """
     The tests. A subclass gives the fixtures `backend` and `another`.
 

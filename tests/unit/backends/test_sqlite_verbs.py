@@ -225,7 +225,11 @@ def test_failed_jobs_come_in_the_order_of_their_burials_whatever_the_clock_said(
 
 
 @pytest.mark.parametrize(
-    "table, empty", [("envelopes", {"number", "token", "crc"}), ("failed", {"number", "crc"})]
+    "table, empty",
+    [
+        ("envelopes", {"number", "token", "crc", "unique_key", "unique_until", "unique_since"}),
+        ("failed", {"number", "crc"}),
+    ],
 )
 def test_only_what_may_be_missing_may_be_null(backend, table, empty):
     backend.queues()

@@ -376,7 +376,7 @@ def test_async_code_enqueues_without_blocking_the_loop(bus, monkeypatch):
     port = bus.connections.port()
     push = port.push
     monkeypatch.setattr(
-        port, "push", lambda some: (threads.append(threading.current_thread()), push(some))
+        port, "push", lambda some: (threads.append(threading.current_thread()), push(some))[1]
     )
 
     async def main():

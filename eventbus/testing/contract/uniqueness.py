@@ -1,0 +1,261 @@
+# ruff: noqa: D102 - the name of a test says it
+"""Of envelopes with one key one is stored: the second stands back, or takes the place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+
+from eventbus.backends.base import Backend, Charge, Claim
+from eventbus.errors import UnsupportedOption
+from eventbus.queue.envelope import Envelope, UniqueKey
+from eventbus.testing.clock import ManualClock
+from eventbus.testing.contract.suite import (
+    LONG,
+    SHORT,
+    Suite,
+    claim_all,
+    claim_one,
+    ids,
+    job,
+    needs,
+    pass_time,
+    settle,
+)
+
+__all__ = ["Uniqueness"]
+
+
+def only(
+    id: str, key: str = "k", *, queue: str = "jobs", delay: float = 0.0, life: float = 0.0
+) -> Envelope:
+    """Return an envelope that stands back where another has its key."""
+    unique = UniqueKey(key=key, life=life)
+    return Envelope(id=id, queue=queue, body=id.encode(), delay=delay, unique=unique)
+
+
+def latest(id: str, *, delay: float = LONG, most: float = 0.0) -> Envelope:
+    """Return an envelope that takes the place of one that waits."""
+    unique = UniqueKey(key="k", replaces=True, latest=most)
+    return Envelope(id=id, queue="jobs", body=id.encode(), delay=delay, unique=unique)
+
+
+def stored(backend: Backend) -> set[str]:
+    """Return the ids of what waits or is leased."""
+    return {one.envelope.id for one in backend.peek(limit=100)}
+
+
+class Uniqueness(Suite):
+    """`push` of `unique` envelopes, and `free`."""
+
+    @pytest.fixture
+    def store(self, backend: Backend) -> Backend:
+        """Return the backend, if it looks at keys."""
+        needs(backend, unique=True)
+        return backend
+
+    def test_the_second_of_a_key_stands_back(self, store: Backend) -> None:
+        assert store.push([only("a")]) == []
+
+        assert store.push([only("b"), only("c", "other"), job("d")]) == ["b"]
+
+        assert stored(store) == {"a", "c", "d"}
+
+    def test_of_one_push_the_first_is_stored(self, store: Backend) -> None:
+        assert store.push([only("a"), only("b"), only("c")]) == ["b", "c"]
+        assert stored(store) == {"a"}
+
+    def test_a_key_is_of_its_queue(self, store: Backend) -> None:
+        assert store.push([only("a"), only("b", queue="more")]) == []
+
+        assert stored(store) == {"a", "b"}
+
+    def test_the_same_id_again_is_no_second(self, store: Backend) -> None:
+        """Pushed again since it was not known whether it was stored."""
+        store.push([only("a")])
+
+        assert store.push([only("a")]) == []
+        assert store.push([only("b")]) == ["b"]
+        assert stored(store) == {"a"}
+
+    @pytest.mark.parametrize("state", ["delayed", "leased", "lost", "released"])
+    def test_a_key_is_kept_for_as_long_as_its_job_may_run(
+        self, store: Backend, clock: ManualClock | None, state: str
+    ) -> None:
+        store.push([only("a", delay=LONG if state == "delayed" else 0.0)])
+        if state != "delayed":
+            claim = claim_one(store, lease=SHORT if state == "lost" else LONG)
+            if state == "released":
+                store.release([claim], delay=LONG, charge=Charge.ERROR)
+            if state == "lost":
+                pass_time(clock, SHORT)
+
+        assert store.push([only("b")]) == ["b"]
+
+    @pytest.mark.parametrize("verb", ["ack", "bury", "cancel", "clear"])
+    def test_a_key_is_free_when_its_job_is_gone_or_has_failed(
+        self, store: Backend, verb: str
+    ) -> None:
+        store.push([only("a")])
+        if verb == "cancel":
+            assert store.cancel(["a"]) == ["a"]
+        elif verb == "clear":
+            assert store.clear("jobs") == 1
+        else:
+            assert settle(store, verb, [claim_one(store)]) == []
+
+        assert store.push([only("b")]) == []
+        assert store.push([only("c")]) == ["c"]
+        assert stored(store) == {"b"}
+
+    def test_a_stale_claim_frees_nothing(self, store: Backend, clock: ManualClock | None) -> None:
+        store.push([only("a")])
+        stale = claim_one(store, lease=SHORT)
+        pass_time(clock, SHORT)
+        claim_one(store)
+
+        store.free([stale])
+        assert store.ack([stale]) == [stale]
+
+        assert store.push([only("b")]) == ["b"]
+
+    def test_a_revived_job_has_no_key(self, store: Backend) -> None:
+        """Another may have it by now."""
+        needs(store, failed_jobs=True)
+        store.push([only("a")])
+        settle(store, "bury", [claim_one(store)])
+        assert store.revive(["a"]) == ["a"]
+
+        assert store.push([only("b")]) == []
+        assert store.push([only("c")]) == ["c"]
+        store.ack(claim_all(store))
+        assert store.push([only("d")]) == []
+
+    def test_a_key_is_kept_for_its_life_at_most(
+        self, store: Backend, clock: ManualClock | None
+    ) -> None:
+        store.push([only("a", life=SHORT)])
+        assert store.push([only("b")]) == ["b"]
+
+        pass_time(clock, SHORT)
+
+        assert store.push([only("c", life=LONG)]) == []
+        assert store.push([only("d")]) == ["d"]
+        # The first is done, and the key is not its own any more.
+        store.ack([next(one for one in claim_all(store) if one.envelope.id == "a")])
+        assert store.push([only("e")]) == ["e"]
+
+    def test_one_that_has_begun_can_free_its_key(self, store: Backend) -> None:
+        store.push([only("a"), job("plain")])
+        claims = claim_all(store)
+
+        store.free(claims)
+        store.free(claims)
+
+        assert store.push([only("b")]) == []
+        assert settle(store, "release", claims) == []
+        assert store.push([only("c")]) == ["c"]
+        store.ack([one for one in claim_all(store) if one.envelope.id == "a"])
+        assert store.push([only("d")]) == ["d"]
+
+    def test_a_claim_hands_out_what_was_pushed(self, store: Backend) -> None:
+        store.push([only("a", delay=0.0)])
+
+        claim = claim_one(store)
+
+        assert isinstance(claim, Claim)
+        assert (claim.envelope.id, claim.envelope.body) == ("a", b"a")
+
+    def test_the_newest_takes_the_place_of_the_one_that_waits(self, store: Backend) -> None:
+        assert store.push([latest("a")]) == []
+        assert store.push([latest("b")]) == ["a"]
+        assert store.push([latest("c", delay=0.0)]) == ["b"]
+
+        [claim] = claim_all(store)
+        assert (claim.envelope.id, claim.envelope.body) == ("c", b"c")
+        assert store.ack([claim]) == []
+        assert store.queues() == []
+
+    def test_one_that_runs_is_left_alone(self, store: Backend) -> None:
+        store.push([latest("a", delay=0.0)])
+        claim = claim_one(store)
+
+        assert store.push([latest("b")]) == []
+        assert store.push([latest("c")]) == ["b"]
+
+        assert store.ack([claim]) == []
+        assert store.push([latest("d")]) == ["c"]
+
+    def test_however_many_take_the_place_it_is_due_in_time(
+        self, store: Backend, clock: ManualClock | None
+    ) -> None:
+        store.push([latest("a", delay=LONG, most=SHORT)])
+        for name in "bcd":
+            store.push([latest(name, delay=LONG, most=SHORT)])
+        assert claim_all(store) == []
+
+        pass_time(clock, SHORT)
+
+        assert ids(claim_all(store)) == ["d"]
+
+    def test_the_time_begins_anew_when_it_ran(
+        self, store: Backend, clock: ManualClock | None
+    ) -> None:
+        store.push([latest("a", delay=0.0, most=SHORT)])
+        store.ack([claim_one(store)])
+        pass_time(clock, SHORT)
+
+        store.push([latest("b", delay=LONG, most=LONG / 2)])
+
+        assert claim_all(store) == []
+        due = store.next_due(["jobs"])
+        assert due is not None
+        assert LONG / 3 < due <= LONG / 2
+
+    def test_what_gave_way_is_gone(self, store: Backend) -> None:
+        store.push([latest("a")])
+        store.push([latest("b")])
+
+        assert store.find(["a"]) == []
+        assert store.cancel(["a"]) == []
+        assert store.size("jobs").delayed == 1
+
+    def test_of_those_that_race_one_is_stored(
+        self, store: Backend, another: Callable[[], Backend]
+    ) -> None:
+        def act(thread: int) -> list[str]:
+            if not store.capabilities.shared:
+                return store.push([only(f"{thread}")])
+            with closing(another()) as own:
+                return own.push([only(f"{thread}")])
+
+        gone = [one for answer in self.race(act) for one in answer]
+
+        assert len(gone) == self.threads - 1
+        assert len(stored(store)) == 1
+
+    def test_async_pushes_are_the_same(self, store: Backend) -> None:
+        needs(store, async_push=True)
+
+        async def push() -> list[str]:
+            answers = [await store.apush([one]) for one in (only("a"), only("b"), job("c"))]
+            await store.aclose()
+            return [one for answer in answers for one in answer]
+
+        assert asyncio.run(push()) == ["b"]
+
+    def test_many_keys_come_and_go(self, store: Backend) -> None:
+        for round_ in range(3):
+            names = [f"{round_}-{number}" for number in range(40)]
+            assert store.push([only(name, name.partition("-")[2]) for name in names]) == []
+            store.ack(claim_all(store))
+        assert store.queues() == []
+
+    def test_a_store_that_looks_at_no_keys_says_so(self, backend: Backend) -> None:
+        if backend.capabilities.unique:
+            pytest.skip("the store looks at keys")
+        with pytest.raises(UnsupportedOption, match="unique"):
+            backend.free([])
