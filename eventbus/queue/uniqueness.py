@@ -26,15 +26,16 @@ __all__ = ["Debounce", "Unique", "debounce_of", "key_of", "unique_of"]
 _UNTIL: Final = ("end", "start")
 
 
-def _by(value: Any) -> Any:
-    return value if callable(value) else keyed(value)
+def _by(value: By) -> By:
+    found: Any = value
+    return found if callable(found) else keyed(found)
 
 
 def _life(value: float | timedelta | None) -> float:
     return 0.0 if value is None else lasting(value, "life", where="Unique")
 
 
-def _until(value: Any) -> Any:
+def _until(value: Literal["end", "start"]) -> Literal["end", "start"]:
     if value in _UNTIL:
         return value
     raise InvalidOption(option="until", value=value, expected='"end" or "start"', where="Unique")
