@@ -27,8 +27,10 @@ _UNTIL: Final = ("end", "start")
 
 
 def _by(value: By) -> By:
-    found: Any = value
-    return found if callable(found) else keyed(found)
+    if not callable(value):
+        key: Any = value
+        keyed(key)
+    return value
 
 
 def _life(value: float | timedelta | None) -> float:
