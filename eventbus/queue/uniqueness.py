@@ -134,7 +134,8 @@ def unique_of(value: Any, *, option: str, where: str) -> Unique | None:
     if value is True:
         return Unique()
     if callable(value):
-        return Unique(value)
+        by: Any = value
+        return Unique(by)
     raise InvalidOption(
         option=option,
         value=value,
