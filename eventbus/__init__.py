@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from eventbus.bus import EventBus
+    from eventbus.dispatch.around import Dispatching
     from eventbus.dispatch.marking import listens
     from eventbus.dispatch.names import event
     from eventbus.errors import EventBusError, LeaseLost, LimitExceeded, MissingRecord
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Attempt",
     "Debounce",
+    "Dispatching",
     "EventBus",
     "EventBusError",
     "FailOn",
@@ -85,6 +87,7 @@ __all__ = [
 _HOMES: Final[Mapping[str, str]] = {
     "Attempt": "eventbus.queue.attempt",
     "Debounce": "eventbus.queue.uniqueness",
+    "Dispatching": "eventbus.dispatch.around",
     "EventBus": "eventbus.bus",
     "EventBusError": "eventbus.errors",
     "FailOn": "eventbus.queue.middleware",

@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final, overload
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, overload
 
+from eventbus.dispatch.around import Refuses, within
 from eventbus.dispatch.holding import Diversion, Held
 from eventbus.dispatch.listeners import Listener
 from eventbus.dispatch.names import event_name, is_pattern
@@ -24,6 +26,9 @@ from eventbus.dispatch.resolver import Resolver
 from eventbus.dispatch.waiting import Effect, Runners, Walk, adrive, drive, loop_runs
 from eventbus.errors import AsyncListenerInSyncDispatch, NotAnEvent
 from eventbus.text import class_name
+
+if TYPE_CHECKING:
+    from eventbus.dispatch.around import Around
 
 __all__ = ["Dispatcher", "check_event"]
 
@@ -47,6 +52,8 @@ class Dispatcher:
         self._given = {cls: self for cls in type(self).__mro__ if issubclass(cls, Dispatcher)}
         #: How many `muted`, `deferred` or fake blocks are open; while any is, nothing is simple.
         self._diversions = 0
+        #: What goes around each dispatch, the first one outermost.
+        self._around: tuple[Around, ...] = ()
         #: The fakes that are open, the innermost first.
         self._fakes: tuple[Fake, ...] = ()
         with self._registry.lock:
@@ -59,11 +66,12 @@ class Dispatcher:
     def _reset(self) -> None:
         """Forget what was compiled. Called with the registry's lock held."""
         self._tables = Tables()
-        diverted = self._diversions or self._collect
-        # Left empty, they send each dispatch the long way, where diversions are looked at.
-        self._simple = {} if diverted else self._tables.simple
-        self._simple_async = {} if diverted else self._tables.simple_async
-        self._away = {} if diverted else self._tables.away
+        #: Each dispatch goes the long way, where diversions and middleware are looked at.
+        self._long = bool(self._diversions or self._collect or self._around)
+        # Left empty, they send it there.
+        self._simple = {} if self._long else self._tables.simple
+        self._simple_async = {} if self._long else self._tables.simple_async
+        self._away = {} if self._long else self._tables.away
 
     def _divert(self, change: int) -> None:
         with self._registry.lock:
@@ -168,14 +176,9 @@ class Dispatcher:
             return []
         if type(event) is str:
             plan = self._tables.named.get(event)
-            if (
-                plan is not None
-                and plan.ready is not None
-                and not (plan.awaited or self._diversions or self._collect)
-            ):
+            if plan is not None and plan.ready is not None and not (plan.awaited or self._long):
                 return _call_ready(plan, plan.ready, payload)
-        run = self._begin(event, payload, "dispatch")
-        return [] if run is None else self._conclude(run, drive(self._walk(run), self))
+        return self._dispatched(event, payload, "dispatch")  # type: ignore[no-any-return]
 
     @overload
     async def adispatch(self, event: str, /, *payload: Any) -> list[Any]: ...
@@ -230,8 +233,7 @@ class Dispatcher:
                 note(error, event_name(type(event)), described(call))  # type: ignore[possibly-undefined]
                 raise
             return answers
-        run = self._begin(event, payload, "adispatch")
-        return [] if run is None else self._conclude(run, await adrive(self._walk(run)))
+        return await self._adispatched(event, payload, "adispatch")  # type: ignore[no-any-return]
 
     @overload
     def until(self, event: str, /, *payload: Any) -> Any: ...
@@ -264,8 +266,7 @@ class Dispatcher:
             >>> bus.until("price of", "tea")
             10
         """
-        run = self._begin(event, payload, "until")
-        return None if run is None else self._conclude(run, drive(self._walk(run), self))
+        return self._dispatched(event, payload, "until")
 
     @overload
     async def auntil(self, event: str, /, *payload: Any) -> Any: ...
@@ -296,10 +297,32 @@ class Dispatcher:
             >>> asyncio.run(bus.auntil("price of", "tea"))
             10
         """
-        run = self._begin(event, payload, "auntil")
-        return None if run is None else self._conclude(run, await adrive(self._walk(run)))
+        return await self._adispatched(event, payload, "auntil")
 
     # The long way.
+
+    def _dispatched(self, event: Any, payload: tuple[Any, ...], call: str) -> Any:
+        run = self._begin(event, payload, call)
+        if run is None:
+            return None if call == "until" else []
+        if self._around:
+            return drive(within(self._around, run, self._anew, lambda _: self), self)
+        return self._conclude(run, drive(self._walk(run), self))
+
+    async def _adispatched(self, event: Any, payload: tuple[Any, ...], call: str) -> Any:
+        run = self._begin(event, payload, call)
+        if run is None:
+            return None if call == "auntil" else []
+        if self._around:
+            refuses = partial(Refuses, run.plan.name)
+            return await adrive(within(self._around, run, self._anew, refuses))
+        return self._conclude(run, await adrive(self._walk(run)))
+
+    def _anew(self, run: Run) -> Walk:
+        """Walk a dispatch as it was begun: what goes on twice dispatches twice."""
+        own = run.anew(self._resolver.scope(self._given))
+        yield from self._walk(own)
+        return self._conclude(own, None)
 
     def _begin(self, event: Any, payload: tuple[Any, ...], call: str) -> Run | None:
         """Check what was dispatched and find its plan; None if it is not to run now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, overload
 
+from eventbus.dispatch.around import checked_around
 from eventbus.dispatch.calling import check_event
 from eventbus.dispatch.holding import Deferred, Muted, Waiting
 from eventbus.dispatch.registering import Registering
@@ -12,6 +13,7 @@ from eventbus.dispatch.registry import listenable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from eventbus.dispatch.around import Around
 
 __all__ = ["LocalBus"]
 
@@ -114,6 +116,40 @@ class LocalBus(Registering):
     def forget_held(self, *events: type | str) -> None:
         """Drop held events of these classes and names; all where none is given."""
         self._flushed(events)
+
+    def use(self, *middleware: Around) -> None:
+        """
+        Let each dispatch of this bus go through middleware, the first one outermost.
+
+        It is called with a `Dispatching`, which says what is dispatched, and with what goes on to the next one and
+        at last to the listeners; it returns the answers, or others, or nothing, which stands for those of the listeners.
+        If it does not go on, no listener runs. What happens to jobs and workers goes through none.
+
+        Args:
+            middleware: Functions, or objects with `__call__`, sync or async. A sync one in `adispatch` goes around what
+                is sync alone. Those that are there stay outside of those that come later.
+
+        Raises:
+            InvalidOption: One cannot be called, or is a class.
+
+        Example:
+            >>> from eventbus import EventBus
+            >>> def noted(dispatching, call_next):
+            ...     print("before", dispatching.name)
+            ...     answers = call_next()
+            ...     print("after", answers)
+            ...     return answers
+            >>> bus = EventBus(listen={"done": lambda count: count})
+            >>> bus.use(noted)
+            >>> bus.dispatch("done", 1)
+            before done
+            after [1]
+            [1]
+        """
+        checked = tuple(checked_around(one) for one in middleware)
+        with self._registry.lock:
+            self._around = (*self._around, *checked)
+            self._reset()
 
     def muted(self) -> Muted:
         """

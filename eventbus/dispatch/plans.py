@@ -92,6 +92,17 @@ class Run:
     #: What became of each listener, a sentence each, for the debug log.
     log: list[str] = field(factory=list)
 
+    def anew(self, scope: Scope) -> Run:
+        """Return the same dispatch, of which nothing has happened yet."""
+        return Run(
+            plan=self.plan,
+            payload=self.payload,
+            scope=scope,
+            typed=self.typed,
+            until=self.until,
+            keep=self.keep,
+        )
+
     def answered(self, who: str, answer: Any) -> bool:
         """Keep what a listener answered; tell whether it ends the dispatch."""
         stops = self.stopped = not self.until and answer is False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from eventbus.dispatch.around import Refuses, through
 from eventbus.dispatch.hints import Parameter, UnusableHint, is_async
 from eventbus.dispatch.listeners import injected
 from eventbus.dispatch.resolver import Scope
@@ -19,7 +20,7 @@ from eventbus.queue.attempt import Attempt, introduced
 from eventbus.queue.catalogue import Catalogue, Entry
 from eventbus.queue.envelope import seconds
 from eventbus.queue.execution import Execution, Rules, caught, warn_of_overrun
-from eventbus.queue.middleware import middleware_of, through
+from eventbus.queue.middleware import middleware_of
 from eventbus.queue.options import Method, whole_tries
 from eventbus.queue.reading import arguments_of
 from eventbus.queue.retry import exhausted
@@ -222,7 +223,7 @@ class Handling:
             reached = True
             return _called_now(execution, call)
 
-        answer = yield from through(stack, attempt, innermost)
+        answer = yield from through(stack, attempt, innermost, partial(Refuses, attempt.name))
         if not reached and attempt.settled is None:
             attempt.delete()
         return answer

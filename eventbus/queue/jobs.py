@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Unpack
 
-    from eventbus.queue.middleware import Middleware, Step
+    from eventbus.dispatch.around import Step
+    from eventbus.queue.attempt import Attempt
+    from eventbus.queue.middleware import Middleware
     from eventbus.queue.options import Duration, Rule
     from eventbus.queue.uniqueness import Debounce, Unique
 
@@ -72,7 +74,7 @@ class JobOptions(TypedDict, total=False):
     #: Whether it is done, and not failed, when `MissingRecord` is raised.
     discard_on_missing: bool | None
     #: What its runs go through, the first one outermost.
-    middleware: Sequence[Middleware | Step | type[Middleware]] | Rule
+    middleware: Sequence[Middleware | Step[Attempt] | type[Middleware]] | Rule
     #: Whether one of its jobs is enough while it waits or runs: True, a function of the job that tells which are the
     #: same, or `Unique(...)`.
     unique: bool | Unique | Rule | None

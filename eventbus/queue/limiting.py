@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from typing_extensions import override
 
 from eventbus.defaults import SLOT_INTERVAL, SLOT_LIFE
+from eventbus.dispatch.around import Step
 from eventbus.dispatch.waiting import Blocking, Walk
 from eventbus.errors import InvalidOption, LimitExceeded
 from eventbus.queue.attempt import Attempt
 from eventbus.queue.envelope import seconds
 from eventbus.queue.limits import Limit, Limiters, keyed, lasting, whole
-from eventbus.queue.middleware import Step
 from eventbus.queue.throttling import Funnel
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["RateLimited", "ThrottleErrors", "WithoutOverlapping"]
 
 
-class RateLimited(Step):
+class RateLimited(Step[Attempt]):
     """
     Runs a job only where a limit of the bus has room.
 
@@ -74,7 +74,7 @@ class RateLimited(Step):
         raise LimitExceeded(limit=self._limiter, retry_in=wait)
 
 
-class WithoutOverlapping(Step):
+class WithoutOverlapping(Step[Attempt]):
     """
     Runs a job only while no other with its key runs, wherever that is.
 
@@ -160,7 +160,7 @@ class WithoutOverlapping(Step):
         return answer
 
 
-class ThrottleErrors(Step):
+class ThrottleErrors(Step[Attempt]):
     """
     Keeps jobs back for a while after many of them raised: what they call seems to be down.
 

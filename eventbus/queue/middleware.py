@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from attrs import field, frozen
 from typing_extensions import override
 
-from eventbus.dispatch.hints import is_async
-from eventbus.dispatch.targets import describe
-from eventbus.dispatch.waiting import Walk, adrive, drive
-from eventbus.errors import InvalidOption, MiddlewareCannotWait
+from eventbus.dispatch.around import Step
+from eventbus.dispatch.waiting import Walk
+from eventbus.errors import InvalidOption
 from eventbus.queue.attempt import Attempt
 from eventbus.queue.envelope import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
     from datetime import timedelta
 
-__all__ = ["FailOn", "Middleware", "Release", "Skip", "Step", "middleware_of", "through"]
+__all__ = ["FailOn", "Middleware", "Release", "Skip", "middleware_of"]
 
 
 class Middleware(Protocol):
@@ -48,14 +44,6 @@ class Middleware(Protocol):
         ...
 
 
-class Step(ABC):
-    """A middleware of ours: it waits in sync and in async code alike."""
-
-    @abstractmethod
-    def around(self, attempt: Attempt, go_on: Callable[[], Walk]) -> Walk:
-        """Go on, or not."""
-
-
 @frozen
 class _If:
     """Whether something holds for a run."""
@@ -73,7 +61,7 @@ class _If:
 
 
 @frozen
-class Skip(Step):
+class Skip(Step[Attempt]):
     """
     Takes the job as done, without a run, if a condition holds.
 
@@ -107,7 +95,7 @@ class Skip(Step):
 
 
 @frozen
-class Release(Step):
+class Release(Step[Attempt]):
     """
     Gives the job back, without a run and without spending a try, if a condition holds.
 
@@ -159,7 +147,7 @@ class Release(Step):
         return (yield from go_on())
 
 
-class FailOn(Step):
+class FailOn(Step[Attempt]):
     """
     Fails the job for good on some errors, however many tries are left.
 
@@ -216,38 +204,3 @@ def middleware_of(value: Any, *, where: str) -> tuple[Any, ...]:
         expected="a list of functions, or objects or classes with __call__",
         where=where,
     )
-
-
-def through(stack: Sequence[Any], attempt: Attempt, call: Callable[[], Walk]) -> Walk:
-    """Walk through middleware, the first one outermost, and at last `call`; return the answer."""
-    if not stack:
-        return (yield from call())
-    first, *others = stack
-    go_on = partial(through, others, attempt, call)
-    if isinstance(first, Step):
-        return (yield from first.around(attempt, go_on))
-    if is_async(first):
-
-        async def next_async() -> Any:
-            return await adrive(go_on())
-
-        return (yield first(attempt, next_async))
-
-    here = _Refuses(attempt.name, describe(first))
-    answer = first(attempt, lambda: drive(go_on(), here))
-    # Of an async one that it has called: dropped, it would be a skip that nobody meant.
-    return here.wait(answer) if isawaitable(answer) else answer
-
-
-@frozen
-class _Refuses:
-    """Waits for nothing: what a sync middleware goes on to has to be sync."""
-
-    listener: str
-    middleware: str
-
-    def wait(self, awaitable: Awaitable[Any], /) -> Any:
-        close = getattr(awaitable, "close", None)
-        if close is not None:
-            close()
-        raise MiddlewareCannotWait(listener=self.listener, middleware=self.middleware)

@@ -37,8 +37,10 @@ __all__ = [
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+    from eventbus.dispatch.around import Step
+    from eventbus.queue.attempt import Attempt
     from eventbus.queue.envelope import UniqueKey
-    from eventbus.queue.middleware import Middleware, Step
+    from eventbus.queue.middleware import Middleware
 
     #: A number of seconds, or a `timedelta`.
     Duration = float | timedelta
@@ -99,7 +101,7 @@ class ShouldQueue:
     #: Whether a job is done, and not failed, when `MissingRecord` is raised.
     discard_on_missing: ClassVar[bool | None] = None
     #: What its runs go through, the first one outermost.
-    middleware: Sequence[Middleware | Step | type[Middleware]] | Rule = ()
+    middleware: Sequence[Middleware | Step[Attempt] | type[Middleware]] | Rule = ()
     #: Whether one of its jobs is enough while it waits or runs: True, a function of the event that tells which are
     #: the same, or `Unique(...)`.
     unique: ClassVar[bool | Unique | Rule | None] = None
