@@ -17,11 +17,7 @@ from eventbus.backends.base import Charge, Claim
 from eventbus.backends.port import Port
 from eventbus.dispatch.resolver import Scope
 from eventbus.dispatch.waiting import Walk
-from eventbus.errors import (
-    LeaseLost,
-    ListenerTimeout,
-    UnknownName,
-)
+from eventbus.errors import LeaseLost, ListenerTimeout, UnknownName
 from eventbus.queue.attempt import Attempt, introduced
 from eventbus.queue.carried import Carried
 from eventbus.queue.catalogue import Catalogue
@@ -289,10 +285,16 @@ class Executor:
             # Not by its token: a walk that is dropped ends in whatever context drops it.
             current.set(before)
 
-    def ended(self, execution: Execution, error: BaseException) -> None:
-        """Take a job that was read for one whose run ended the process, with `error`, before `run` decides."""
+    def ended(
+        self, execution: Execution, error: BaseException, *, tries: int | None = None
+    ) -> None:
+        """
+        Take a job that was read for one whose run ended the process, with `error`, before `run` decides.
+
+        `tries` is what its listener said of them, if it had to be built for that, and None if it could not.
+        """
         if execution.raised is None:
-            execution.raised = self._handling.ended(execution, error)
+            execution.raised = self._handling.ended(execution, error, tries)
 
     # From other threads, and from a signal's handler.
 

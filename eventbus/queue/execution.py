@@ -94,6 +94,8 @@ class Execution:
     began: bool = False
     #: Seconds that its run may take, and each step that follows it; 0 is no limit.
     limit: float = 0.0
+    #: Told how often the job may be tried, where its listener had to be built to say so.
+    note_tries: Callable[[int], None] = field(default=lambda _: None, repr=False)
     #: The lease turned out lost when the job was to be settled.
     lost: bool = False
     #: Holds one decision; two threads may come to one, and the first counts.

@@ -143,13 +143,13 @@ class Handling:
         yield from self._rolled_back(execution, scope, raised)
         return raised
 
-    def ended(self, execution: Execution, error: BaseException) -> BaseException:
+    def ended(self, execution: Execution, error: BaseException, tries: int | None) -> BaseException:
         """Know how often a job may be tried whose run ended its process; return what its run raised."""
         execution.began = True
         if isinstance(_known(execution).options.tries, Method) and execution.asked is None:
-            # Nobody is built who could be asked, and building one may be what ended the process. The next
-            # run asks before it calls; without an end of its own it would go round with what dies before.
-            execution.attempt.tries = self._rules.max_lost
+            # Nobody is built who could be asked, and building one may be what ended the process: if it was,
+            # a few times are the end of it.
+            execution.attempt.tries = self._rules.max_lost if tries is None else tries
             return error
         try:
             self._check_tries(execution)
@@ -257,6 +257,7 @@ class Handling:
         else:
             asked = _asked(execution, tries)
             attempt.tries = whole_tries(asked, where=attempt.name)
+            execution.note_tries(attempt.tries)
         if claim is not None and exhausted(attempt.tries, claim.attempts):
             execution.began = False
             raise TriesExhausted(

@@ -113,7 +113,9 @@ class Hands(Hand):
     def runs(self, execution: Execution) -> None:
         self._runs[execution.envelope.id].execution = execution
         assert execution.claim is not None  # it was claimed
-        self.ledger(execution.claim).runs(execution.limit)
+        ledger = self.ledger(execution.claim)
+        execution.note_tries = ledger.asked
+        ledger.runs(execution.limit)
 
     @override
     def ack(self, execution: Execution) -> None:

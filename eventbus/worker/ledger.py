@@ -36,11 +36,15 @@ _RAN, _READ, _RUNS, _CLAIMS = range(4)
 #: Instants of the monotonic clock, which all processes of a machine share; 0 is none.
 _DUE: Final = Struct("<d")
 _WORD: Final = Struct("<16s")
+#: Tries, 0 for no limit; -1 where they are not known.
+_TRIES: Final = Struct("<q")
+_UNKNOWN: Final = -1
 
 _DUE_AT: Final = 16
 _BEAT_AT: Final = 24
 _REASON_AT: Final = 32
 _WORKED_AT: Final = 48
+_TRIES_AT: Final = 52
 _ROWS_AT: Final = 64
 #: A claim that is being made is noted behind the rows: these stand until the last moment, and so does it.
 _CLAIM_AT: Final = _SIZE - 64 * 1024
@@ -65,6 +69,8 @@ class Left:
     is_read: bool = False
     #: What ran was over its time.
     is_overdue: bool = False
+    #: How often what ran may be tried; None where that was not asked, or need not be.
+    tries: int | None = None
     #: The queues and the token of a claim of which nobody noted what it took.
     claim: tuple[Sequence[str], str] | None = None
 
@@ -90,6 +96,9 @@ class Ledger:
 
     def runs(self, limit: float) -> None:
         """Note that it runs from now on, for `limit` seconds at most; 0 is no limit."""
+
+    def asked(self, tries: int) -> None:
+        """Note how often the job may be tried, of one whose listener had to be built to say so."""
 
     def ran(self) -> None:
         """Note that the job came to its end: it is settled, or its ack is all that is left."""
@@ -180,6 +189,7 @@ class SharedLedger(Ledger):
         at = self._rows.get(claim.envelope.id)
         if at is not None:
             _DUE.pack_into(self._memory, _DUE_AT, 0.0)
+            _TRIES.pack_into(self._memory, _TRIES_AT, _UNKNOWN)
             self._begun = at + 1
             self._does(_READ)
 
@@ -188,6 +198,11 @@ class SharedLedger(Ledger):
         if self._begun:
             _DUE.pack_into(self._memory, _DUE_AT, time.monotonic() + limit if limit else 0.0)
             self._does(_RUNS)
+
+    @override
+    def asked(self, tries: int) -> None:
+        if self._begun:
+            _TRIES.pack_into(self._memory, _TRIES_AT, tries)
 
     @override
     def ran(self) -> None:
@@ -276,12 +291,14 @@ class SharedLedger(Ledger):
             return Left(finished=(), running=None, waiting=(), claim=claim)
         rows = msgspec.msgpack.decode(self._memory[_ROWS_AT : _ROWS_AT + length], type=list[_Row])
         claims = tuple(row.claim() for row in rows)
+        tries = _TRIES.unpack_from(self._memory, _TRIES_AT)[0]
         return Left(
             finished=claims[: begun if does == _RAN else begun - 1],
             running=None if does == _RAN else claims[begun - 1],
             waiting=claims[begun:],
             is_read=does == _READ,
             is_overdue=does == _RUNS and 0.0 < self._due < time.monotonic(),
+            tries=tries if does == _RUNS and tries != _UNKNOWN else None,
         )
 
 

@@ -67,7 +67,7 @@ def settle_left(
             assert one.running is not None  # those are the running ones
             # What was being read is not read again here: it would end this process too.
             said = "" if one.is_read else how
-            copy_context().run(_settle, one.running, said, port, executor, here)
+            copy_context().run(_settle, one.running, said, port, executor, here, tries=one.tries)
     except BackendError as error:
         _log.warning("what a worker left behind comes back when its leases end: %s", error)
     return ()
@@ -89,7 +89,13 @@ def _suspects(running: Sequence[Left], port: Port, lease: float) -> Sequence[Cla
 
 
 def _settle(
-    claim: Claim, how: str, port: Port, executor: Callable[[], Executor], here: Waits
+    claim: Claim,
+    how: str,
+    port: Port,
+    executor: Callable[[], Executor],
+    here: Waits,
+    *,
+    tries: int | None,
 ) -> None:
     envelope = claim.envelope
     said = "another worker runs it"
@@ -97,7 +103,8 @@ def _settle(
         for stored in port.find([envelope.id], queues=[envelope.queue]):
             deciding = executor()
             execution = deciding.begin(evolve(claim, envelope=stored.envelope), port)
-            deciding.ended(execution, WorkerDied(listener=execution.attempt.name, how=how))
+            died = WorkerDied(listener=execution.attempt.name, how=how)
+            deciding.ended(execution, died, tries=tries)
             drive(deciding.run(execution), here)
             said = str(execution.outcome)
             execution.forget_error()

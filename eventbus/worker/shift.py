@@ -157,6 +157,7 @@ class Shift(Rounds):
         execution: Execution = self._executor.begin(claim, self._port)
         self.hand.runs(execution)
         self._ledger.runs(execution.limit)
+        execution.note_tries = self._ledger.asked
         report_running(execution)
         if self._health is not None:
             job = (claim.envelope.id, execution.shown)

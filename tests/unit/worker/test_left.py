@@ -200,6 +200,25 @@ def test_one_that_nobody_could_ask_how_often_is_asked_before_its_next_run(
     assert (RAN, failed) == (([1], []) if outcome == "runs" else ([], [deaths]))
 
 
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_what_it_said_before_it_died_is_known(bus, port, ledger, deaths):
+    """So it fails after its tries, and with what happened."""
+    bus.listen(Twice)
+    bus.dispatch(Ordered(1))
+    for _ in range(deaths):
+        claims = port.claim(["jobs"], limit=1)
+        ledger.takes(claims)
+        ledger.begins(claims[0])
+        ledger.runs(0.0)
+        ledger.asked(2)
+        work(bus, ledger, died="exit code 0", paused_when=lambda: True)
+
+    failed = bus.failed.all()
+    assert [job.attempts for job in failed] == ([2] if deaths == 2 else [])
+    assert all("WorkerDied: the worker died (exit code 0)" in job.error for job in failed)
+    assert [job.attempts for job in port.peek()] == ([1] if deaths == 1 else [])
+
+
 def test_between_two_jobs_nobody_did_it(bus, port, ledger, left):
     left(running=None)
 
