@@ -288,11 +288,7 @@ class Executor:
     def ended(
         self, execution: Execution, error: BaseException, *, tries: int | None = None
     ) -> None:
-        """
-        Take a job that was read for one whose run ended the process, with `error`, before `run` decides.
-
-        `tries` is what its listener said of them, if it had to be built for that, and None if it could not.
-        """
+        """Take a job for one whose run ended the process; `tries` is what its listener said, built for that."""
         if execution.raised is None:
             execution.raised = self._handling.ended(execution, error, tries)
 
