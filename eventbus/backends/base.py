@@ -266,15 +266,15 @@ class Backend(ABC):
     capabilities: Capabilities
 
     @abstractmethod
-    def push(self, envelopes: Sequence[Envelope]) -> list[str]:
+    def push(self, envelopes: Sequence[Envelope]) -> dict[str, str]:
         """
         Store all of `envelopes`, or none.
 
         When it returns they are stored as durably as the store is configured. An id that is
         stored already, waiting, leased or failed, is passed over.
 
-        One whose `unique` key another in its queue has is not stored, or takes the place of that one. The ids
-        of those that are not stored for this reason, or not any more, are returned, in order.
+        One whose `unique` key another in its queue has is not stored, or takes the place of that one. Returns,
+        by the id of each of these, its own where it is not stored, or that of the one that gave way.
         """
 
     def free(self, claims: Sequence[Claim]) -> None:  # noqa: ARG002 - this one cannot
@@ -287,7 +287,7 @@ class Backend(ABC):
         """
         raise UnsupportedOption(backend=self.name, capability="unique")
 
-    async def apush(self, envelopes: Sequence[Envelope]) -> list[str]:  # noqa: ARG002 - this one cannot
+    async def apush(self, envelopes: Sequence[Envelope]) -> dict[str, str]:  # noqa: ARG002 - this one cannot
         """
         Do what `push` does, on the event loop that runs.
 

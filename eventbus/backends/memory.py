@@ -236,7 +236,7 @@ class MemoryBackend(Backend):
     Example:
         >>> backend = MemoryBackend()
         >>> backend.push([Envelope(id="a", queue="emails", body=b"{}")])
-        []
+        {}
         >>> [claim] = backend.claim(["emails"], limit=1, lease=60, token="a1")
         >>> backend.ack([claim])
         []
@@ -264,10 +264,10 @@ class MemoryBackend(Backend):
         return self._clock.now() + timedelta(seconds=seconds)
 
     @override
-    def push(self, envelopes: Sequence[Envelope]) -> list[str]:
+    def push(self, envelopes: Sequence[Envelope]) -> dict[str, str]:
         now = self._clock.now()
         store = self._store
-        gone: list[str] = []
+        gone: dict[str, str] = {}
         with store.lock:
             for envelope in envelopes:
                 if envelope.id in store.entries or envelope.id in store.failed:
@@ -275,7 +275,8 @@ class MemoryBackend(Backend):
                 due = now + timedelta(seconds=envelope.delay)
                 if envelope.unique is not None:
                     due, other = store.settle_key(envelope, envelope.unique, now=now, due=due)
-                    gone += [other] if other else []
+                    if other:
+                        gone[envelope.id] = other
                     if other == envelope.id:
                         continue
                 store.add(envelope, pushed_at=now, due=due)

@@ -54,7 +54,7 @@ class NullBackend(Backend):
     Example:
         >>> backend = NullBackend()
         >>> backend.push([Envelope(id="a", queue="emails", body=b"{}")])
-        []
+        {}
         >>> backend.size("emails")
         Sizes(ready=0, delayed=0, leased=0, failed=0)
     """
@@ -63,9 +63,9 @@ class NullBackend(Backend):
     capabilities = _CAPABILITIES
 
     @override
-    def push(self, envelopes: Sequence[Envelope]) -> list[str]:
+    def push(self, envelopes: Sequence[Envelope]) -> dict[str, str]:
         """Drop `envelopes`."""
-        return []
+        return {}
 
     @override
     def free(self, claims: Sequence[Claim]) -> None:

@@ -67,7 +67,7 @@ class Port:
         >>> from eventbus.backends.memory import MemoryBackend
         >>> port = Port(MemoryBackend(), name="default")
         >>> port.push([Envelope(id="a", queue="emails", body=b"{}")])
-        []
+        {}
         >>> [claim] = port.claim(["emails"])
         >>> port.ack(claim)
         >>> port.size("emails").ready
@@ -84,13 +84,13 @@ class Port:
     def __repr__(self) -> str:
         return f"Port({self.name!r}, {self.backend.name})"
 
-    def push(self, envelopes: Sequence[Envelope]) -> list[str]:
+    def push(self, envelopes: Sequence[Envelope]) -> dict[str, str]:
         """
         Store all of `envelopes`, or none; one whose id is stored already is passed over.
 
         Returns:
-            The ids of those that are not stored since another has their `unique` key, and of those that gave
-            way to one of these.
+            By its id, of each envelope whose `unique` key another had: its own, where it is not stored, or that
+            of the other one, which gave way.
 
         Raises:
             StoredUnknown: It cannot be told whether they were stored. Push the same ones again.
@@ -98,7 +98,7 @@ class Port:
         """
         self._envelopes(envelopes)
         if not envelopes:
-            return []
+            return {}
         try:
             return self.backend.push(envelopes)
         except EventBusError:
@@ -111,7 +111,7 @@ class Port:
         """Whether `apush` can be used."""
         return self.backend.capabilities.async_push
 
-    async def apush(self, envelopes: Sequence[Envelope]) -> list[str]:
+    async def apush(self, envelopes: Sequence[Envelope]) -> dict[str, str]:
         """
         Do what `push` does, on the event loop that runs.
 
@@ -121,7 +121,7 @@ class Port:
         """
         self._envelopes(envelopes)
         if not envelopes:
-            return []
+            return {}
         with self._errors("push", envelopes):
             return await self.backend.apush(envelopes)
 

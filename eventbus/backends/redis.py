@@ -113,11 +113,11 @@ class RedisBackend(Backend):
         self._listed: set[str] = set()
 
     @override
-    def push(self, envelopes: Sequence[Envelope]) -> list[str]:
+    def push(self, envelopes: Sequence[Envelope]) -> dict[str, str]:
         return at_once(self._push(self._link, envelopes))
 
     @override
-    async def apush(self, envelopes: Sequence[Envelope]) -> list[str]:
+    async def apush(self, envelopes: Sequence[Envelope]) -> dict[str, str]:
         if self._loops is None:
             raise UnsupportedOption(backend=self.name, capability="async_push")
         return await self._push(await self._loops.link(), envelopes)
@@ -126,7 +126,7 @@ class RedisBackend(Backend):
     def free(self, claims: Sequence[Claim]) -> None:
         self._claims.free(claims)
 
-    async def _push(self, link: Link, envelopes: Sequence[Envelope]) -> list[str]:
+    async def _push(self, link: Link, envelopes: Sequence[Envelope]) -> dict[str, str]:
         by_queue: dict[str, list[Envelope]] = {}
         unique: list[Envelope] = []
         for envelope in envelopes:
@@ -156,7 +156,7 @@ class RedisBackend(Backend):
         except Unanswered as error:
             ids = [envelope.id for envelope in envelopes]
             raise StoredUnknown(backend=self.name, ids=ids, reason=f"{error}") from error.__cause__
-        return [gone for _, gone in single if gone]
+        return {one.id: gone for one, (_, gone) in zip(unique, single, strict=True) if gone}
 
     async def _written_down(self, link: Link, queues: Sequence[str]) -> None:
         """Write the names of queues down whose jobs are stored by now."""

@@ -161,10 +161,10 @@ class SqliteBackend(Backend):
         )
 
     @override
-    def push(self, envelopes: Sequence[Envelope]) -> list[str]:
+    def push(self, envelopes: Sequence[Envelope]) -> dict[str, str]:
         now = self._now()
         plain = [one for one in envelopes if one.unique is None]
-        gone: list[str] = []
+        gone: dict[str, str] = {}
         if len(plain) == len(envelopes) == 1:
             row = _row(envelopes[0], now)
             self._file.store("push", _PUSH, row, id=row[0])
@@ -172,8 +172,10 @@ class SqliteBackend(Backend):
             with self._file.transaction("push", stored=[one.id for one in envelopes]) as db:
                 db.executemany(_PUSH, [_row(one, now) for one in plain])
                 for one in envelopes:
-                    if one.unique is not None:
-                        gone += push_unique(db, one, one.unique, now=now)
+                    if one.unique is None:
+                        continue
+                    if other := push_unique(db, one, one.unique, now=now):
+                        gone[one.id] = other
         self._bells.ring([one.queue for one in envelopes])
         return gone
 

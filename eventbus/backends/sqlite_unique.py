@@ -17,9 +17,9 @@ __all__ = ["push_unique"]
 _SQL: Final = statements("sqlite.sql")
 
 
-def push_unique(db: Connection, one: Envelope, unique: UniqueKey, *, now: int) -> list[str]:
+def push_unique(db: Connection, one: Envelope, unique: UniqueKey, *, now: int) -> str:
     """
-    Store an envelope whose key nobody else may have; return the id of the one that stands back, if one does.
+    Store an envelope whose key nobody else may have; return the id of the one that is not stored, if one is not.
 
     Args:
         db: Inside a transaction that writes.
@@ -27,17 +27,17 @@ def push_unique(db: Connection, one: Envelope, unique: UniqueKey, *, now: int) -
         unique: Its key.
         now: The instant, in microseconds.
     """
-    due, since, gone = now + span(one.delay), now, list[str]()
+    due, since, gone = now + span(one.delay), now, ""
     key = {"queue": one.queue, "key": unique.key}
     for name, is_held, lasts, first in db.execute(_SQL["holder"], {**key, "now": now}).fetchall():
         if name == one.id:
-            return []
+            return ""
         if unique.replaces and not is_held:
             since = first
-            gone.append(name)
+            gone = str(name)
             db.execute(_SQL["give_way"], {"id": name})
         elif not unique.replaces and lasts:
-            return [one.id]
+            return one.id
         else:
             db.execute(_SQL["free_key"], {"id": name})
     row = {

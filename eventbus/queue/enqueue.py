@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
@@ -184,7 +184,7 @@ class Enqueuer:
         for one in taken:
             by_connection.setdefault(one.connection, []).append(one.envelope)
         failed: BaseException | None = None
-        gone: dict[str, list[str]] = {}
+        gone: dict[str, dict[str, str]] = {}
         for name, envelopes in by_connection.items():
             try:
                 gone[name] = yield _push(self._connections.port(name), envelopes)
@@ -199,31 +199,21 @@ class Enqueuer:
         if failed is not None:
             raise failed
         refused: list[str] = []
-        for name, ids in gone.items():
-            if ids:
-                refused += yield from self._tell_of(name, ids, taken)
+        for one in taken:
+            other = (gone.get(one.connection) or {}).get(one.envelope.id)
+            if other is not None:
+                yield from self._tell_of(one, other)
+                refused += [other] if other == one.envelope.id else []
         return refused
 
-    def _tell_of(self, connection: str, gone: Sequence[str], taken: Sequence[Enqueued]) -> Walk:
-        """Tell of jobs that keys kept out, and of those that gave way; return the ids of the first."""
-        mine = {one.envelope.id: one for one in taken if one.connection == connection}
-        # Those that gave way come in the order of those that took their places.
-        takers = iter(
-            [one for one in mine.values() if one.envelope.id not in gone and _replaces(one)]
-        )
-        for id_ in gone:
-            one = mine.get(id_) or next(takers, None)
-            kind = UniqueJobSkipped if id_ in mine else JobDebounced
-            if one is not None and self._hears(kind):
-                queue = one.envelope.queue
-                yield from self._tell(
-                    kind(id=id_, name=one.name, connection=connection, queue=queue)
-                )
-        return [id_ for id_ in gone if id_ in mine]
-
-
-def _replaces(one: Enqueued) -> bool:
-    return one.envelope.unique is not None and one.envelope.unique.replaces
+    def _tell_of(self, one: Enqueued, other: str) -> Walk:
+        """Tell of a job that its key kept out, or of the other one, which gave way to it."""
+        queue = one.envelope.queue
+        kind = UniqueJobSkipped if other == one.envelope.id else JobDebounced
+        if self._hears(kind):
+            yield from self._tell(
+                kind(id=other, name=one.name, connection=one.connection, queue=queue)
+            )
 
 
 def _push(port: Port, envelopes: list[Envelope]) -> Blocking:

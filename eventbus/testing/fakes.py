@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -163,14 +163,14 @@ class _Recording(MemoryBackend):
     """A queue in memory that tells what is pushed."""
 
     def __init__(
-        self, clock: ManualClock, pushed: Callable[[Sequence[Envelope], Sequence[str]], None]
+        self, clock: ManualClock, pushed: Callable[[Sequence[Envelope], Collection[str]], None]
     ) -> None:
         super().__init__(clock=clock)
         self._pushed = pushed
 
-    def push(self, envelopes: Sequence[Envelope]) -> list[str]:
+    def push(self, envelopes: Sequence[Envelope]) -> dict[str, str]:
         gone = super().push(envelopes)
-        self._pushed(envelopes, gone)
+        self._pushed(envelopes, gone.values())
         return gone
 
 
@@ -206,7 +206,9 @@ class FakeQueue(RecordedJobs):
             found = self._ports.setdefault(connection, made)
         return found
 
-    def _record(self, connection: str, envelopes: Sequence[Envelope], gone: Sequence[str]) -> None:
+    def _record(
+        self, connection: str, envelopes: Sequence[Envelope], gone: Collection[str]
+    ) -> None:
         # What another one with its key kept out was not queued; what gave way to it is not any more.
         self.jobs[:] = [job for job in self.jobs if job.id not in gone]
         for envelope in envelopes:

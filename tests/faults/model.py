@@ -80,11 +80,11 @@ class Model:
     def holds(self, name: str) -> bool:
         return any(one.envelope.id == name for one in [*self.jobs, *self.failures])
 
-    def push(self, now: datetime, envelopes: Sequence[Envelope]) -> list[str]:
+    def push(self, now: datetime, envelopes: Sequence[Envelope]) -> dict[str, str]:
         for one in envelopes:
             if not self.holds(one.id):
                 self._add(one, now, now + timedelta(seconds=one.delay))
-        return []
+        return {}
 
     def claimable(
         self, now: datetime, queues: Sequence[str], limit: int, *, looks_on: bool

@@ -58,18 +58,18 @@ class Uniqueness(Suite):
         return backend
 
     def test_the_second_of_a_key_stands_back(self, store: Backend) -> None:
-        assert store.push([only("a")]) == []
+        assert store.push([only("a")]) == {}
 
-        assert store.push([only("b"), only("c", "other"), job("d")]) == ["b"]
+        assert store.push([only("b"), only("c", "other"), job("d")]) == {"b": "b"}
 
         assert stored(store) == {"a", "c", "d"}
 
     def test_of_one_push_the_first_is_stored(self, store: Backend) -> None:
-        assert store.push([only("a"), only("b"), only("c")]) == ["b", "c"]
+        assert store.push([only("a"), only("b"), only("c")]) == {"b": "b", "c": "c"}
         assert stored(store) == {"a"}
 
     def test_a_key_is_of_its_queue(self, store: Backend) -> None:
-        assert store.push([only("a"), only("b", queue="more")]) == []
+        assert store.push([only("a"), only("b", queue="more")]) == {}
 
         assert stored(store) == {"a", "b"}
 
@@ -77,8 +77,8 @@ class Uniqueness(Suite):
         """Pushed again since it was not known whether it was stored."""
         store.push([only("a")])
 
-        assert store.push([only("a")]) == []
-        assert store.push([only("b")]) == ["b"]
+        assert store.push([only("a")]) == {}
+        assert store.push([only("b")]) == {"b": "b"}
         assert stored(store) == {"a"}
 
     @pytest.mark.parametrize("state", ["delayed", "leased", "lost", "released"])
@@ -93,7 +93,7 @@ class Uniqueness(Suite):
             if state == "lost":
                 pass_time(clock, SHORT)
 
-        assert store.push([only("b")]) == ["b"]
+        assert store.push([only("b")]) == {"b": "b"}
 
     @pytest.mark.parametrize("verb", ["ack", "bury", "cancel", "clear"])
     def test_a_key_is_free_when_its_job_is_gone_or_has_failed(
@@ -107,8 +107,8 @@ class Uniqueness(Suite):
         else:
             assert settle(store, verb, [claim_one(store)]) == []
 
-        assert store.push([only("b")]) == []
-        assert store.push([only("c")]) == ["c"]
+        assert store.push([only("b")]) == {}
+        assert store.push([only("c")]) == {"c": "c"}
         assert stored(store) == {"b"}
 
     def test_a_stale_claim_frees_nothing(self, store: Backend, clock: ManualClock | None) -> None:
@@ -120,7 +120,7 @@ class Uniqueness(Suite):
         store.free([stale])
         assert store.ack([stale]) == [stale]
 
-        assert store.push([only("b")]) == ["b"]
+        assert store.push([only("b")]) == {"b": "b"}
 
     def test_a_revived_job_has_no_key(self, store: Backend) -> None:
         """Another may have it by now."""
@@ -129,24 +129,24 @@ class Uniqueness(Suite):
         settle(store, "bury", [claim_one(store)])
         assert store.revive(["a"]) == ["a"]
 
-        assert store.push([only("b")]) == []
-        assert store.push([only("c")]) == ["c"]
+        assert store.push([only("b")]) == {}
+        assert store.push([only("c")]) == {"c": "c"}
         store.ack(claim_all(store))
-        assert store.push([only("d")]) == []
+        assert store.push([only("d")]) == {}
 
     def test_a_key_is_kept_for_its_life_at_most(
         self, store: Backend, clock: ManualClock | None
     ) -> None:
         store.push([only("a", life=SHORT)])
-        assert store.push([only("b")]) == ["b"]
+        assert store.push([only("b")]) == {"b": "b"}
 
         pass_time(clock, SHORT)
 
-        assert store.push([only("c", life=LONG)]) == []
-        assert store.push([only("d")]) == ["d"]
+        assert store.push([only("c", life=LONG)]) == {}
+        assert store.push([only("d")]) == {"d": "d"}
         # The first is done, and the key is not its own any more.
         store.ack([next(one for one in claim_all(store) if one.envelope.id == "a")])
-        assert store.push([only("e")]) == ["e"]
+        assert store.push([only("e")]) == {"e": "e"}
 
     def test_one_that_has_begun_can_free_its_key(self, store: Backend) -> None:
         store.push([only("a"), job("plain")])
@@ -155,11 +155,11 @@ class Uniqueness(Suite):
         store.free(claims)
         store.free(claims)
 
-        assert store.push([only("b")]) == []
+        assert store.push([only("b")]) == {}
         assert settle(store, "release", claims) == []
-        assert store.push([only("c")]) == ["c"]
+        assert store.push([only("c")]) == {"c": "c"}
         store.ack([one for one in claim_all(store) if one.envelope.id == "a"])
-        assert store.push([only("d")]) == ["d"]
+        assert store.push([only("d")]) == {"d": "d"}
 
     def test_a_claim_hands_out_what_was_pushed(self, store: Backend) -> None:
         store.push([only("a", delay=0.0)])
@@ -170,9 +170,9 @@ class Uniqueness(Suite):
         assert (claim.envelope.id, claim.envelope.body) == ("a", b"a")
 
     def test_the_newest_takes_the_place_of_the_one_that_waits(self, store: Backend) -> None:
-        assert store.push([latest("a")]) == []
-        assert store.push([latest("b")]) == ["a"]
-        assert store.push([latest("c", delay=0.0)]) == ["b"]
+        assert store.push([latest("a")]) == {}
+        assert store.push([latest("b")]) == {"b": "a"}
+        assert store.push([latest("c", delay=0.0)]) == {"c": "b"}
 
         [claim] = claim_all(store)
         assert (claim.envelope.id, claim.envelope.body) == ("c", b"c")
@@ -183,11 +183,11 @@ class Uniqueness(Suite):
         store.push([latest("a", delay=0.0)])
         claim = claim_one(store)
 
-        assert store.push([latest("b")]) == []
-        assert store.push([latest("c")]) == ["b"]
+        assert store.push([latest("b")]) == {}
+        assert store.push([latest("c")]) == {"c": "b"}
 
         assert store.ack([claim]) == []
-        assert store.push([latest("d")]) == ["c"]
+        assert store.push([latest("d")]) == {"d": "c"}
 
     def test_however_many_take_the_place_it_is_due_in_time(
         self, store: Backend, clock: ManualClock | None
@@ -226,7 +226,7 @@ class Uniqueness(Suite):
     def test_of_those_that_race_one_is_stored(
         self, store: Backend, another: Callable[[], Backend]
     ) -> None:
-        def act(thread: int) -> list[str]:
+        def act(thread: int) -> dict[str, str]:
             if not store.capabilities.shared:
                 return store.push([only(f"{thread}")])
             with closing(another()) as own:
@@ -240,17 +240,17 @@ class Uniqueness(Suite):
     def test_async_pushes_are_the_same(self, store: Backend) -> None:
         needs(store, async_push=True)
 
-        async def push() -> list[str]:
+        async def push() -> list[dict[str, str]]:
             answers = [await store.apush([one]) for one in (only("a"), only("b"), job("c"))]
             await store.aclose()
-            return [one for answer in answers for one in answer]
+            return answers
 
-        assert asyncio.run(push()) == ["b"]
+        assert asyncio.run(push()) == [{}, {"b": "b"}, {}]
 
     def test_many_keys_come_and_go(self, store: Backend) -> None:
         for round_ in range(3):
             names = [f"{round_}-{number}" for number in range(40)]
-            assert store.push([only(name, name.partition("-")[2]) for name in names]) == []
+            assert store.push([only(name, name.partition("-")[2]) for name in names]) == {}
             store.ack(claim_all(store))
         assert store.queues() == []
 

@@ -396,7 +396,7 @@ def test_a_push_that_nobody_can_tell_of_is_known_by_its_id(bus, monkeypatch):
         bus.enqueue(Reindex())
     monkeypatch.undo()
 
-    assert port.push(pushed) == []
+    assert port.push(pushed) == {}
     assert bus.queue("default").size() == Sizes(ready=1)
 
 
@@ -513,6 +513,23 @@ def test_a_queued_listener_waits_for_quiet_too(bus, clock, told):
     work(bus)
 
     assert RAN == ["c"]
+
+
+def test_each_that_gave_way_is_told_of_by_its_name(bus):
+    """Of several of one step, of which some take a place and some do not."""
+    told = []
+    bus.listen(JobDebounced, lambda event: told.append((event.id, event.name)))
+
+    class Quick(Job, name="quick", debounce=5):
+        def handle(self) -> None: ...
+
+    class Slow(Job, name="slow", debounce=50):
+        def handle(self) -> None: ...
+
+    slow = bus.enqueue(Slow())
+    bus.enqueue_many([Quick(), Slow()])
+
+    assert told == [(slow.id, "slow")]
 
 
 def test_one_that_runs_is_not_disturbed_and_the_next_waits(bus, clock):
