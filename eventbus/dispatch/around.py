@@ -83,7 +83,7 @@ def within(
     stack: Sequence[Around], run: Run, walk: Callable[[Run], Walk], here: Callable[[Any], Waits]
 ) -> Walk:
     """
-    Walk a dispatch within its middleware; return what the outermost returned.
+    Walk a dispatch within its middleware; return what the outermost returned, by itself in a tuple.
 
     Args:
         stack: The first one outermost. Of one that returns nothing, the answers of the listeners stand.
@@ -101,7 +101,7 @@ def within(
     event = run.payload[0] if run.typed else None
     subject = Dispatching(run.plan.name, event, run.payload)
     answer = yield from through(stack, subject, innermost, here)
-    return last if answer is None else answer
+    return (last if answer is None else answer,)
 
 
 @frozen

@@ -23,7 +23,7 @@ from eventbus.dispatch.notes import LOGGER, described, log, note
 from eventbus.dispatch.plans import Away, Fake, Keep, Plan, Run, Step, Tables, Take, compiled
 from eventbus.dispatch.registry import Registry
 from eventbus.dispatch.resolver import Resolver
-from eventbus.dispatch.waiting import Effect, Runners, Walk, adrive, drive, loop_runs
+from eventbus.dispatch.waiting import Effect, Runners, Waits, Walk, adrive, drive, loop_runs
 from eventbus.errors import AsyncListenerInSyncDispatch, NotAnEvent
 from eventbus.text import class_name
 
@@ -178,7 +178,8 @@ class Dispatcher:
             plan = self._tables.named.get(event)
             if plan is not None and plan.ready is not None and not (plan.awaited or self._long):
                 return _call_ready(plan, plan.ready, payload)
-        return self._dispatched(event, payload, "dispatch")  # type: ignore[no-any-return]
+        run = self._begin(event, payload, "dispatch")
+        return [] if run is None else self._conclude(run, drive(self._way(run), self))
 
     @overload
     async def adispatch(self, event: str, /, *payload: Any) -> list[Any]: ...
@@ -233,7 +234,12 @@ class Dispatcher:
                 note(error, event_name(type(event)), described(call))  # type: ignore[possibly-undefined]
                 raise
             return answers
-        return await self._adispatched(event, payload, "adispatch")  # type: ignore[no-any-return]
+        run = self._begin(event, payload, "adispatch")
+        return (
+            []
+            if run is None
+            else self._conclude(run, await adrive(self._way(run, partial(Refuses, run.plan.name))))
+        )
 
     @overload
     def until(self, event: str, /, *payload: Any) -> Any: ...
@@ -266,7 +272,8 @@ class Dispatcher:
             >>> bus.until("price of", "tea")
             10
         """
-        return self._dispatched(event, payload, "until")
+        run = self._begin(event, payload, "until")
+        return None if run is None else self._conclude(run, drive(self._way(run), self))
 
     @overload
     async def auntil(self, event: str, /, *payload: Any) -> Any: ...
@@ -297,26 +304,21 @@ class Dispatcher:
             >>> asyncio.run(bus.auntil("price of", "tea"))
             10
         """
-        return await self._adispatched(event, payload, "auntil")
+        run = self._begin(event, payload, "auntil")
+        return (
+            None
+            if run is None
+            else self._conclude(run, await adrive(self._way(run, partial(Refuses, run.plan.name))))
+        )
 
     # The long way.
 
-    def _dispatched(self, event: Any, payload: tuple[Any, ...], call: str) -> Any:
-        run = self._begin(event, payload, call)
-        if run is None:
-            return None if call == "until" else []
-        if self._around:
-            return drive(within(self._around, run, self._anew, lambda _: self), self)
-        return self._conclude(run, drive(self._walk(run), self))
-
-    async def _adispatched(self, event: Any, payload: tuple[Any, ...], call: str) -> Any:
-        run = self._begin(event, payload, call)
-        if run is None:
-            return None if call == "auntil" else []
-        if self._around:
-            refuses = partial(Refuses, run.plan.name)
-            return await adrive(within(self._around, run, self._anew, refuses))
-        return self._conclude(run, await adrive(self._walk(run)))
+    def _way(self, run: Run, here: Callable[[Any], Waits] | None = None) -> Walk:
+        """Return the walk of a dispatch, within its middleware if there is any."""
+        # No call more than needed: each of a chain of dispatches is a few frames of Python's stack.
+        if not self._around:
+            return self._walk(run)
+        return within(self._around, run, self._anew, here or (lambda _: self))
 
     def _anew(self, run: Run) -> Walk:
         """Walk a dispatch as it was begun: what goes on twice dispatches twice."""
@@ -440,7 +442,9 @@ class Dispatcher:
             return True
         return False
 
-    def _conclude(self, run: Run, _: None) -> Any:
+    def _conclude(self, run: Run, answered: tuple[Any] | None) -> Any:
+        if answered is not None:
+            return answered[0]  # by its middleware
         log(run.plan.name, run.log)
         error = run.outcome()
         if error is not None:

@@ -214,6 +214,8 @@ def _evaluated(raw: Any, names: dict[str, Any], scope: dict[str, Any]) -> Any:
             reason=f"its hint {raw!r} names {error.name!r}, which does not exist at run time",
             missing=error.name or str(raw),
         ) from error
+    except RecursionError:
+        raise  # of whoever asks at the end of Python's stack: the hint is not at fault
     except Exception as error:
         # Any expression may stand in a hint, and raise anything.
         raise UnusableHint(
