@@ -15,9 +15,9 @@ from tests.faults.harness import Fleet, pause
 pytestmark = pytest.mark.timeout(900)
 
 
-def test_jobs_survive_the_kills_of_their_workers(make_arena, each_store, results, full):
+def test_jobs_survive_the_kills_of_their_workers(make_arena, either_store, results, full):
     """F1 F42: 20 ms jobs, a queue that is never empty, each kill in the middle of a job."""
-    arena = make_arena(store=each_store, lease=2.0 if full else 1.0)
+    arena = make_arena(store=either_store, lease=2.0 if full else 1.0)
     effects = Effects(arena.folder / "effects.db")
     kills = 65 if full else 4
     arena.produce("deadly", 1, "end_process kill")

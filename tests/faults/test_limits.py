@@ -76,9 +76,9 @@ def test_a_throttle_is_never_exceeded_in_any_stretch_and_is_used(
         assert used >= 0.95
 
 
-def test_a_funnel_of_one_never_holds_two_whoever_is_killed(make_arena, either_store, results, full):
+def test_a_funnel_of_one_never_holds_two_whoever_is_killed(make_arena, store, results, full):
     """R2: and the next is in when the slot of a dead one has ended."""
-    arena = make_arena(store=either_store)
+    arena = make_arena(store=store)
     chance = random.Random(1)
     kills = 30 if full else 3
 

@@ -172,6 +172,21 @@ def test_a_hint_that_raises_is_no_accident_of_the_scan(hint):
     assert caught.value.missing == hint
 
 
+class Endless:
+    """Whose attribute is asked for where there is no stack left."""
+
+    def __getattr__(self, name):
+        raise RecursionError
+
+
+endless = Endless()
+
+
+def test_a_hint_is_not_at_fault_where_there_is_no_stack_left():
+    with pytest.raises(RecursionError):
+        hears(taking("endless.hint"))
+
+
 def test_only_the_hint_that_is_asked_for_is_evaluated():
     def listener(event: Shipped, other: Ghost) -> Phantom: ...  # noqa: F821
 
