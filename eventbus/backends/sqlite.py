@@ -198,7 +198,10 @@ class SqliteBackend(Backend):
                     if held := _sound(db, turn, token, now=now):
                         numbers = json.dumps(list(held))
                         chosen = {**values, "shared": len(held) > 1, "numbers": numbers}
-                        db.execute(_SQL["claim"], chosen)
+                        count = db.execute(_SQL["claim"], chosen).rowcount
+                        if count != len(held):  # they would be handed out again and again
+                            reason = f"{count} of {len(held)} rows could be held"
+                            raise StoreDamaged(backend=self.name, operation="claim", reason=reason)
                         return list(held.values())
         return []
 
