@@ -1,13 +1,15 @@
-"""Limits and unique jobs: how they are written, and what comes of them."""
+"""Limits, unique jobs and middleware around dispatch: how they are written, and what comes of them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
-from typing import assert_type
+from typing import Any, assert_type
 from uuid import UUID
 
 from eventbus import (
     Debounce,
+    Dispatching,
     EventBus,
     Job,
     Limit,
@@ -77,3 +79,15 @@ class Note(ShouldQueue):
 
 @listens(OrderShipped, queue=True, debounce=5)
 def note(event: OrderShipped) -> None: ...
+
+
+def timed(dispatching: Dispatching, call_next: Callable[[], Any]) -> Any:
+    assert_type(dispatching.name, str)
+    return call_next()
+
+
+async def spanned(dispatching: Dispatching, call_next: Callable[[], Any]) -> Any:
+    return await call_next()
+
+
+bus.use(timed, spanned, lambda dispatching, call_next: [dispatching.event, *call_next()])

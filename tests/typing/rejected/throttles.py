@@ -25,6 +25,9 @@ bus.throttle("weather", allow="10", every=60)  # error: mypy pyright
 bus.funnel("import", limit=None)  # error: mypy pyright
 bus.funnel("import", ttl=60)  # error: mypy pyright
 
+bus.use(3)  # error: mypy pyright
+bus.use(lambda dispatching: None)  # error: mypy pyright
+
 RateLimited(Limit.per_minute(1))  # error: mypy pyright
 WithoutOverlapping(life="long")  # error: mypy pyright
 ThrottleErrors(10)  # error: mypy pyright
