@@ -57,6 +57,7 @@ def test_changed_code_is_what_runs_next(shop, worker):
 
     write(shop, "new")
     worker.await_line("shop.py changed")
+    worker.await_line("worker ends")  # until then the old one may take it
     shop.dispatch(2)
 
     assert worker_of(worker, "new 2") != first
