@@ -235,6 +235,21 @@ def test_a_sync_one_whose_answer_is_awaitable_is_refused_in_async_code():
         asyncio.run(bus.adispatch(Paid(1)))
 
 
+class Promised:
+    """Something to await that cannot be closed, as a future."""
+
+    def __await__(self):
+        yield
+
+
+def test_so_is_one_whose_answer_cannot_be_closed():
+    bus = EventBus(listen={Paid: answer})
+    bus.use(lambda dispatching, call_next: Promised())
+
+    with pytest.raises(MiddlewareCannotWait):
+        asyncio.run(bus.adispatch(Paid(1)))
+
+
 def test_what_is_muted_or_deferred_does_not_go_through_it():
     bus = EventBus(listen={Paid: answer})
     bus.use(noting("it"))
