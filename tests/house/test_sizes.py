@@ -24,7 +24,7 @@ ALLOWED = {
     "eventbus/backends/port.py": 638,  # more than half of it says what the verbs do
     "eventbus/backends/port.py::Port": 320,  # one short method for each verb of the contract
     "eventbus/backends/memory.py::MemoryBackend": 332,  # the same
-    "eventbus/backends/sqlite.py::SqliteBackend": 323,  # the same
+    "eventbus/backends/sqlite.py::SqliteBackend": 326,  # the same
 }
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
