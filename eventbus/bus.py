@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from eventbus.queue.execution import Execution, Rules
     from eventbus.queue.failed import FailedJobs
     from eventbus.queue.raw.handle import RawQueue
-    from eventbus.queue.spans import Limits
+    from eventbus.queue.spans import TimeLimits
     from eventbus.worker.loop import Worker
     from eventbus.worker.settings import WorkerOptions
 
@@ -199,7 +199,7 @@ class EventBus(LimitBus, JobBus):
 
         return Catalogue(self.listeners(), self._found.modules, self._kinds)
 
-    def executor(self, rules: Rules | None = None, limits: Limits | None = None) -> Executor:
+    def executor(self, rules: Rules | None = None, limits: TimeLimits | None = None) -> Executor:
         """Return what runs a job: for the worker, and for `sync://` connections."""
         from eventbus.queue.execute import Executor
 

@@ -106,9 +106,10 @@ class LimitPort:
         for one in windows:
             self._whole("allow", one.allow)
             self._positive("every", one.every)
+            if one.key:
+                self._text("key", one.key)
             # Two lengths under one key are counted apart.
             key = f"{one.every:g}:{one.key}" if one.key else f"{one.every:g}"
-            self._text("key", key)
             found.append(Window(key=key, allow=one.allow, every=float(one.every)))
         return found
 

@@ -36,14 +36,15 @@ class SqliteLimits(LimitStore):
 
     @override
     def spend(self, name: str, windows: Sequence[Window], *, take: bool = True) -> float:
-        with self._file.transaction("spend") as db:
+        # Who only looks need not wait for those who write.
+        with self._file.transaction("spend") if take else self._file.look("spend") as db:
             now = self._now()  # under the lock: who comes later has the later instant
             if room_at := max(_room_at(db, name, one, now) for one in windows):
                 return (room_at - now) / 1_000_000
-            for one in windows if take else ():
-                values = {"name": name, "key": one.key, "ends": ends_of(now, one.every)}
-                db.execute(_SQL["spend"], values)
             if take:
+                for one in windows:
+                    values = {"name": name, "key": one.key, "ends": ends_of(now, one.every)}
+                    db.execute(_SQL["spend"], values)
                 db.execute(_SQL["forget_spent"], {"now": now})
         return 0.0
 

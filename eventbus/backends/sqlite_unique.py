@@ -27,11 +27,12 @@ def push_unique(db: Connection, one: Envelope, unique: UniqueKey, *, now: int) -
         unique: Its key.
         now: The instant, in microseconds.
     """
+    [(is_stored,)] = db.execute(_SQL["is_stored"], {"id": one.id}).fetchall()
+    if is_stored:  # whoever has the key by now is left alone
+        return ""
     due, since, gone = now + span(one.delay), now, ""
     key = {"queue": one.queue, "key": unique.key}
     for name, is_held, lasts, first in db.execute(_SQL["holder"], {**key, "now": now}).fetchall():
-        if name == one.id:
-            return ""
         if unique.replaces and not is_held:
             since = first
             gone = str(name)

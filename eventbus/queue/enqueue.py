@@ -42,7 +42,7 @@ class Enqueued:
     connection: str
     envelope: Envelope
     #: That of the listener, or of the class of jobs.
-    name: str = ""
+    name: str
 
 
 class Enqueuer:

@@ -49,7 +49,7 @@ from eventbus.queue.parking import Unknowns
 from eventbus.queue.reading import Reading
 from eventbus.queue.results import report
 from eventbus.queue.settling import PortSettler, Settler, note_loss, settled, write_result
-from eventbus.queue.spans import OVERRUNS, Limits, NoLimits, Span, limited
+from eventbus.queue.spans import OVERRUNS, NoTimeLimits, Span, TimeLimits, limited
 
 if TYPE_CHECKING:
     from eventbus.queue.limits import Limiters
@@ -91,7 +91,7 @@ class Executor:
         current: ContextVar[Execution | None],
         limiters: Callable[[], Limiters],
         rules: Rules | None = None,
-        limits: Limits | None = None,
+        limits: TimeLimits | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._announce = tell
@@ -99,7 +99,7 @@ class Executor:
         self._now = now
         self._current = current
         self._rules = rules or Rules()
-        self._limits = limits or NoLimits()
+        self._limits = limits or NoTimeLimits()
         self._handling = Handling(
             scope=scope,
             is_bare=is_bare,

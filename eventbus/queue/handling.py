@@ -25,7 +25,7 @@ from eventbus.queue.options import Method, whole_tries
 from eventbus.queue.reading import arguments_of
 from eventbus.queue.retry import exhausted
 from eventbus.queue.settling import free_key
-from eventbus.queue.spans import OVERRUNS, Limits, Span, limited
+from eventbus.queue.spans import OVERRUNS, Span, TimeLimits, limited
 
 if TYPE_CHECKING:
     from eventbus.queue.limits import Limiters
@@ -66,7 +66,7 @@ class Handling:
         is_bare: Callable[[type], bool],
         now: Callable[[], datetime],
         rules: Rules,
-        limits: Limits,
+        limits: TimeLimits,
         limiters: Callable[[], Limiters],
     ) -> None:
         self._limiters = limiters

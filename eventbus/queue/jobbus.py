@@ -117,7 +117,8 @@ class JobBus(LocalBus):
 
         Returns:
             A handle, to ask what became of it. Its status is `skipped` where the job itself, in
-            `prepare` or `should_queue`, refused to be enqueued.
+            `prepare` or `should_queue`, refused to be enqueued, and where its class is `unique` and one
+            that is the same was there.
 
         Raises:
             InvalidJob: It is none, or no worker could find its class.

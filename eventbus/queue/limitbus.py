@@ -106,13 +106,15 @@ class LimitBus:
             >>> with bus.throttle("weather", allow=10, every=60):
             ...     pass  # ask for it
         """
-        from eventbus.queue.limits import Limit, labelled
+        from eventbus.queue.limits import Limit, named
 
+        where = f"throttle {key!r}"
         return self.limiters.throttle(
-            labelled("throttle", key),
+            "throttle",
+            named(key, where=where),
             Limit(allow, every),
             connection,
-            block=seconds(block, option="block", where=f"throttle {key!r}"),
+            block=seconds(block, option="block", where=where),
         )
 
     def funnel(
@@ -153,14 +155,13 @@ class LimitBus:
             >>> with bus.funnel("import", limit=2):
             ...     pass  # one of two
         """
-        from eventbus.queue.limits import labelled, lasting, whole
-        from eventbus.queue.throttling import Funnel
+        from eventbus.queue.limits import lasting, named, whole
 
         where = f"funnel {key!r}"
-        return Funnel(
-            port=self.limiters.port(connection),
-            name=labelled("funnel", key),
-            shown=key,
+        return self.limiters.funnel(
+            "funnel",
+            named(key, where=where),
+            connection,
             limit=whole(limit, "limit", where=where),
             life=lasting(life, "life", where=where),
             block=seconds(block, option="block", where=where),

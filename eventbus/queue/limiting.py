@@ -16,7 +16,6 @@ from eventbus.errors import InvalidOption, LimitExceeded
 from eventbus.queue.attempt import Attempt
 from eventbus.queue.envelope import seconds
 from eventbus.queue.limits import Limit, Limiters, keyed, lasting, whole
-from eventbus.queue.throttling import Funnel
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -132,32 +131,27 @@ class WithoutOverlapping(Step[Attempt]):
     def around(self, attempt: Attempt, go_on: Callable[[], Walk]) -> Walk:
         key, name = _keyed(self._key, attempt), self._shared or attempt.name
         name = f"{name}:{key}" if key else name
-        funnel = Funnel(
-            port=_limiters_of(attempt).port(self._connection),
-            name=f"overlap:{name}",
-            shown=name,
-            limit=1,
-            life=self._life,
-            block=0.0,
-        )
-        if (yield Blocking(funnel.attempt)):
-            if self._skip:
-                return None
-            wait = self._release
-            if wait is None:
-                longest = min(SLOT_INTERVAL * (2 + attempt.releases), self._life)
-                wait = random.uniform(SLOT_INTERVAL, longest)  # noqa: S311 -- no secret
-            raise LimitExceeded(limit=name, retry_in=wait)
+        limiters = _limiters_of(attempt)
+        funnel = limiters.funnel("overlap", name, self._connection, life=self._life)
         try:
-            answer = yield from go_on()
+            # Whoever is cancelled here may be in already.
+            if not (yield Blocking(funnel.attempt)):
+                answer = yield from go_on()
+                yield Blocking(funnel.leave)
+                return answer
         except GeneratorExit:
             funnel.leave()  # nothing may be waited for
             raise
         except BaseException:
             yield Blocking(funnel.leave)
             raise
-        yield Blocking(funnel.leave)
-        return answer
+        if self._skip:
+            return None
+        wait = self._release
+        if wait is None:
+            longest = min(SLOT_INTERVAL * (2 + attempt.releases), self._life)
+            wait = random.uniform(SLOT_INTERVAL, longest)  # noqa: S311 -- no secret
+        raise LimitExceeded(limit=name, retry_in=wait)
 
 
 class ThrottleErrors(Step[Attempt]):
@@ -226,7 +220,7 @@ class ThrottleErrors(Step[Attempt]):
     def around(self, attempt: Attempt, go_on: Callable[[], Walk]) -> Walk:
         limit = Limit(self._limit, self._per, _keyed(self._key, attempt))
         errors = _limiters_of(attempt).throttle(
-            f"errors:{self._shared or attempt.name}", limit, self._connection
+            "errors", self._shared or attempt.name, limit, self._connection
         )
         if wait := (yield Blocking(errors.room_in)):
             wait = yield Blocking(partial(errors.retry_in, wait))
@@ -236,9 +230,9 @@ class ThrottleErrors(Step[Attempt]):
         except LimitExceeded:
             raise
         except self._on:
-            yield Blocking(errors.attempt)
+            yield Blocking(partial(errors.note, raised=True))
             raise
-        yield Blocking(errors.refund)
+        yield Blocking(partial(errors.note, raised=False))
         return answer
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
@@ -9,10 +10,11 @@ from uuid import UUID
 from attrs import field, frozen
 
 from eventbus.backends.limits import Window
+from eventbus.defaults import LIMIT_KEY_LENGTH
 from eventbus.dispatch.hints import is_async
 from eventbus.errors import InvalidOption, UnknownLimiter
 from eventbus.queue.envelope import seconds, valid_name
-from eventbus.queue.throttling import Throttle
+from eventbus.queue.throttling import Funnel, Throttle
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from eventbus.queue.connections import Connections
 
 
-__all__ = ["Limit", "Limiter", "Limiters", "keyed", "labelled", "lasting", "whole"]
+__all__ = ["Limit", "Limiter", "Limiters", "keyed", "lasting", "named", "storable", "whole"]
 
 
 def whole(value: Any, option: str, *, where: str) -> int:
@@ -48,12 +50,19 @@ def keyed(value: str | int | UUID) -> str:
     raise InvalidOption(option="key", value=value, expected=expected, where="a limit")
 
 
-def labelled(kind: str, key: Any) -> str:
-    """Return the name of a limit of some kind; `InvalidOption` if `key` is no text, or an empty one."""
+def named(key: Any, *, where: str) -> str:
+    """Return what somebody calls a limit as it is; `InvalidOption` if it is no text, or an empty one."""
     if isinstance(key, str) and key and key.isprintable():
-        return f"{kind}:{key}"
+        return key
     expected = "a text of printable characters"
-    raise InvalidOption(option="key", value=key, expected=expected, where=f"a {kind}")
+    raise InvalidOption(option="key", value=key, expected=expected, where=where)
+
+
+def storable(key: str) -> str:
+    """Return a key that every store takes: one that is too long, or cannot be shown, by its hash."""
+    if len(key) <= LIMIT_KEY_LENGTH and key.isprintable():
+        return key
+    return f"sha256:{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def _allowed(value: int) -> int:
@@ -169,15 +178,17 @@ class Limiter:
             for one in several:
                 other = tightest.get((one.key, one.every), one)
                 tightest[one.key, one.every] = min(one, other, key=lambda limit: limit.allow)
-            return [
-                Window(key=one.key, allow=one.allow, every=one.every) for one in tightest.values()
-            ]
+            return [_window(one) for one in tightest.values()]
         raise InvalidOption(
             option="rule",
             value=found,
             expected="a Limit, a list of them, or None for no limit",
             where=f"limiter {self.name!r}",
         )
+
+
+def _window(limit: Limit) -> Window:
+    return Window(key=storable(limit.key), allow=limit.allow, every=limit.every)
 
 
 class Limiters:
@@ -224,16 +235,36 @@ class Limiters:
         return limiter
 
     def throttle(
-        self, name: str, limit: Limit, connection: str | None, *, block: float = 0.0
+        self, kind: str, key: str, limit: Limit, connection: str | None, *, block: float = 0.0
     ) -> Throttle:
-        """Return what counts one against a limit; errors call it what stands behind the first `:`."""
+        """Return what counts one against a limit, of a kind, that somebody calls `key`."""
         return Throttle(
             port=self.port(connection),
-            name=name,
-            shown=name.partition(":")[2],
-            windows=[Window(key=limit.key, allow=limit.allow, every=limit.every)],
+            name=storable(f"{kind}:{key}"),
+            shown=key,
+            windows=[_window(limit)],
             block=block,
             in_run=self._in_run,
+        )
+
+    def funnel(
+        self,
+        kind: str,
+        key: str,
+        connection: str | None,
+        *,
+        life: float,
+        limit: int = 1,
+        block: float = 0.0,
+    ) -> Funnel:
+        """Return where only so many are at once, of a kind, that somebody calls `key`."""
+        return Funnel(
+            port=self.port(connection),
+            name=storable(f"{kind}:{key}"),
+            shown=key,
+            limit=limit,
+            life=life,
+            block=block,
         )
 
     def port(self, connection: str | None) -> Callable[[], LimitPort]:

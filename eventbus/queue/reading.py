@@ -14,7 +14,7 @@ from eventbus.queue.codec.document import RAW, Document
 from eventbus.queue.codec.reader import Reader
 from eventbus.queue.execution import Execution, Rules
 from eventbus.queue.fixed import Fixed, read_fixed
-from eventbus.queue.spans import Limits, Span
+from eventbus.queue.spans import Span, TimeLimits
 
 __all__ = ["Reading"]
 
@@ -40,7 +40,7 @@ class Reading:
         catalogue: Callable[[], Catalogue],
         changed: Callable[[], None],
         rules: Rules,
-        limits: Limits,
+        limits: TimeLimits,
         carried: Carried,
     ) -> None:
         self._catalogue = catalogue

@@ -28,6 +28,7 @@ _LINGERS: Final = 5.0
 class _Held:
     """One thing that is renewed."""
 
+    key: object
     name: str
     every: float
     #: False once it is lost, which ends it.
@@ -49,7 +50,8 @@ class Renewals:
         self._begin()
 
     def _begin(self) -> None:
-        self._held: list[_Held] = []
+        #: What is renewed now.
+        self.held: list[_Held] = []
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
@@ -65,48 +67,48 @@ class Renewals:
                 raises is logged, and it is called again.
             lasts: Seconds that it lasts without; it is renewed three times in them.
         """
-        held = self.add(name, renew, lasts=lasts)
+        key = object()
+        self.add(key, name, renew, lasts=lasts)
         try:
             yield
         finally:
-            self.drop(held)
+            self.drop(key)
 
-    def add(self, name: str, renew: Callable[[], bool], *, lasts: float) -> object:
-        """Begin to renew something, as `of` does; return what `drop` takes."""
+    def add(self, key: object, name: str, renew: Callable[[], bool], *, lasts: float) -> None:
+        """Begin to renew something, as `of` does, until it is dropped by its key."""
         if self._process != os.getpid():
             self._begin()  # forked: the thread, and what is held, are the parent's
         every = lasts / RENEWALS_PER_LEASE
-        held = _Held(name, every, renew, time.monotonic() + every)
+        held = _Held(key, name, every, renew, time.monotonic() + every)
         with self._changed:
-            self._held.append(held)
+            self.held.append(held)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="eventbus-renewals", daemon=True
                 )
                 self._thread.start()
             self._changed.notify()
-        return held
 
-    def drop(self, held: object) -> None:
-        """End the renewals of what `add` returned; one that is under way is not waited for."""
+    def drop(self, key: object) -> None:
+        """End the renewals of what was added by a key; one that is under way is not waited for."""
         with self._changed:
-            self._held = [one for one in self._held if one is not held]
+            self.held = [one for one in self.held if one.key is not key]
 
     def _run(self) -> None:
         # The kernel may hand a signal to any thread, and only the main one is woken by it from a wait.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while (held := self._next()) is not None:
             if not _renewed(held):
-                self.drop(held)
+                self.drop(held.key)
 
     def _next(self) -> _Held | None:
         """Wait for what is to be renewed; None if there has been nothing for a while."""
         with self._changed:
             while True:
-                if not self._held and not self._changed.wait(_LINGERS) and not self._held:
+                if not self.held and not self._changed.wait(_LINGERS) and not self.held:
                     self._thread = None
                     return None
-                first = min(self._held, key=lambda one: one.due, default=None)
+                first = min(self.held, key=lambda one: one.due, default=None)
                 if first is None:
                     continue
                 left = first.due - time.monotonic()
@@ -125,5 +127,5 @@ def _renewed(held: _Held) -> bool:
     return True
 
 
-#: Those of this process: one thread does for all.
+#: Of the slots of this process: one thread does for all.
 RENEWALS: Final = Renewals()

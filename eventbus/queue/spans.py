@@ -16,7 +16,7 @@ from attrs import define, field
 from eventbus.dispatch.waiting import Blocking, Effect, Walk
 from eventbus.errors import JobInterrupted, ListenerTimeout
 
-__all__ = ["OVERRUNS", "Limits", "NoLimits", "Span", "limited"]
+__all__ = ["OVERRUNS", "NoTimeLimits", "Span", "TimeLimits", "limited"]
 
 #: What ends a span from outside.
 OVERRUNS: Final = (ListenerTimeout, JobInterrupted)
@@ -39,7 +39,7 @@ class Span:
     began: float | None = field(default=None, init=False)
 
 
-class Limits(Protocol):
+class TimeLimits(Protocol):
     """How a worker ends what takes too long."""
 
     def running(self, span: Span, work: Callable[[], Any]) -> Any:
@@ -61,7 +61,7 @@ class Limits(Protocol):
         ...
 
 
-class NoLimits:
+class NoTimeLimits:
     """Lets everything take as long as it likes."""
 
     def running(self, span: Span, work: Callable[[], Any]) -> Any:  # noqa: ARG002
@@ -77,7 +77,7 @@ class NoLimits:
         span.limit = limit
 
 
-def limited(limits: Limits, span: Span, walk: Walk) -> Walk:
+def limited(limits: TimeLimits, span: Span, walk: Walk) -> Walk:
     """Walk on within `span`: what is called on the way, and what is waited for."""
     step: Callable[[], Effect] = partial(next, walk)
     while True:

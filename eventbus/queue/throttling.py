@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from secrets import token_hex
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+from weakref import WeakMethod
 
 from attrs import define, field, frozen
 from typing_extensions import override
@@ -171,6 +172,18 @@ class Throttle(Gate):
         """Forget all that was counted."""
         self.port().refund(self.name, self.windows)
 
+    def note(self, *, raised: bool) -> None:
+        """Count an error of a run, or forget them all; where the store is away that is logged."""
+        try:
+            if raised:
+                self.attempt()
+            else:
+                self.refund()
+        except BackendError as error:
+            _log.warning(
+                "the errors of %s are not counted: %s", short(self.shown), short(str(error))
+            )
+
 
 @define(kw_only=True, eq=False)
 class Funnel(Gate):
@@ -187,8 +200,8 @@ class Funnel(Gate):
     limit: int
     life: float
     block: float
-    #: The slots that are held, and their renewals. Which one is given back first does not matter.
-    _held: list[tuple[str, object]] = field(init=False, factory=list)
+    #: The owners of the slots that are held. Which one is given back first does not matter.
+    _held: list[str] = field(init=False, factory=list)
 
     @override
     def attempt(self) -> float:
@@ -199,12 +212,30 @@ class Funnel(Gate):
             BackendError: The store of the limit cannot be asked.
         """
         owner = token_hex(8)
-        wait = self.port().enter(self.name, owner, limit=self.limit, life=self.life)
-        if not wait:
-            name = f"a slot of {self.shown}"
-            renewal = RENEWALS.add(name, lambda: self._renewed(owner), lasts=self.life)
-            self._held.append((owner, renewal))
+        try:
+            wait = self.port().enter(self.name, owner, limit=self.limit, life=self.life)
+            if not wait:
+                self._held.append(owner)
+                RENEWALS.add(
+                    owner, f"a slot of {self.shown}", self._renewal(owner), lasts=self.life
+                )
+        except BackendError:
+            raise
+        except BaseException:
+            # Over its time, or told to stop, with a slot or without: nobody will come out.
+            self._give_back(owner)
+            raise
         return wait
+
+    def _renewal(self, owner: str) -> Callable[[], bool]:
+        """Return what renews a slot for as long as there is somebody to come out."""
+        method = WeakMethod(self._renewed)
+
+        def renew() -> bool:
+            renewed = method()
+            return renewed is not None and renewed(owner)
+
+        return renew
 
     def _renewed(self, owner: str) -> bool:
         wait = self.port().enter(self.name, owner, limit=self.limit, life=self.life)
@@ -214,9 +245,13 @@ class Funnel(Gate):
 
     @override
     def leave(self) -> None:
-        """Give a slot back. Where the store is away that is logged, and the slot ends with its life."""
-        owner, renewal = self._held.pop()
-        RENEWALS.drop(renewal)
+        """Give a slot back, if one is held. Where the store is away that is logged, and it ends with its life."""
+        if self._held:
+            self._give_back(self._held[-1])
+
+    def _give_back(self, owner: str) -> None:
+        self._held[:] = [one for one in self._held if one is not owner]
+        RENEWALS.drop(owner)
         try:
             self.port().leave(self.name, owner)
         except BackendError as error:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import field, frozen
 
-from eventbus.defaults import LIMIT_KEY_LENGTH
 from eventbus.errors import InvalidOption
 from eventbus.queue.envelope import UniqueKey, seconds
-from eventbus.queue.limits import keyed, lasting
+from eventbus.queue.limits import keyed, lasting, storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -177,8 +175,4 @@ def key_of(
 def _key(name: str, by: Any, arguments: Sequence[Any]) -> str:
     told: Any = by(*arguments) if callable(by) else by
     found = keyed(told)
-    key = f"{name}:{found}" if found else name
-    if len(key) <= LIMIT_KEY_LENGTH and key.isprintable():
-        return key
-    # What is too long for a store, or cannot be shown, is as good by its hash.
-    return f"sha256:{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    return storable(f"{name}:{found}" if found else name)

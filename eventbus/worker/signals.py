@@ -40,7 +40,7 @@ class Signals(Watch):
 
     The first SIGTERM, SIGINT or SIGQUIT sets `stopping`; what runs has `grace` seconds more. The second
     ends it at once. SIGHUP asks for a restart, SIGUSR2 for a pause until SIGCONT. It is
-    `Limits` for an `Executor`, and what the lease thread watches: that thread hears of signals also
+    `TimeLimits` for an `Executor`, and what the lease thread watches: that thread hears of signals also
     while the main thread is in code that does not return to Python.
 
     Args:

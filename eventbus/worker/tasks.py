@@ -186,7 +186,7 @@ class LoopSignals(ProcessSignals):
         runs = sorted(self._judged(), key=lambda run: run.timeout_at)
         return runs[0].span.name if runs else ""
 
-    # `Limits`.
+    # `TimeLimits`.
 
     @override
     def change(self, span: Span, limit: float) -> None:

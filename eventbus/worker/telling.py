@@ -8,7 +8,7 @@ import time
 from eventbus.bus import EventBus
 from eventbus.dispatch.waiting import drive
 from eventbus.queue.execution import Execution
-from eventbus.queue.spans import OVERRUNS, Limits, Span, limited
+from eventbus.queue.spans import OVERRUNS, Span, TimeLimits, limited
 from eventbus.text import described, short
 
 __all__ = ["report_ended", "report_running", "tell"]
@@ -16,7 +16,7 @@ __all__ = ["report_ended", "report_running", "tell"]
 _log = logging.getLogger("eventbus.worker")
 
 
-def tell(event: object, *, bus: EventBus, limits: Limits, limit: float) -> bool:
+def tell(event: object, *, bus: EventBus, limits: TimeLimits, limit: float) -> bool:
     """
     Dispatch an event about the worker; False where a listener stopped it.
 

@@ -21,7 +21,7 @@ from eventbus.backends.port import Port
 from eventbus.backends.urls import open_backend
 from eventbus.console.command import command as console
 from eventbus.dispatch.waiting import drive
-from eventbus.errors import JobInterrupted, ListenerTimeout, MissingRecord
+from eventbus.errors import JobInterrupted, LimitExceeded, ListenerTimeout, MissingRecord
 from eventbus.queue.execution import Execution
 from eventbus.queue.lifecycle import LIFECYCLE, Outcome
 from eventbus.queue.options import QueueOptions, ShouldQueue
@@ -285,6 +285,7 @@ WAYS: dict[str, Callable[[Attempt], object]] = {
     "it releases its job": lambda attempt: attempt.release(),
     "it releases its job, and the try counts": lambda attempt: attempt.release(spend=True),
     "it releases its job once too often": lambda attempt: attempt.release(),
+    "a limit has no room for it": raising(LimitExceeded(limit="api", retry_in=1)),
     "it fails its job": lambda attempt: attempt.fail(),
     "it raises, and has a try left": raising(ValueError()),
     "it raises, and has none": raising(ValueError()),
@@ -303,6 +304,7 @@ WAYS: dict[str, Callable[[Attempt], object]] = {
 }
 LIVING: dict[str, type[Living]] = {
     "it releases its job": Releasing,
+    "a limit has no room for it": Releasing,
     "it raises, and has none": Once,
     "it raises for the last allowed time": Excepting,
     "its record is missing, with `discard_on_missing`": Discarding,

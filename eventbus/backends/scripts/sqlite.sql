@@ -152,6 +152,9 @@ SELECT ?, ?, ?, ?, ?, ?, ?
 WHERE NOT EXISTS (SELECT 1 FROM failed WHERE id = ?)
 ON CONFLICT (id) DO NOTHING;
 
+-- :is_stored
+SELECT EXISTS (SELECT 1 FROM envelopes WHERE id = :id) OR EXISTS (SELECT 1 FROM failed WHERE id = :id);
+
 -- :holder
 -- Of a key; a damaged instant is none.
 SELECT id, token IS NOT NULL, coalesce(unique_until > :now, 1), coalesce(CAST(unique_since AS INTEGER), 0)
@@ -164,12 +167,10 @@ DELETE FROM envelopes WHERE id = :id;
 UPDATE envelopes SET unique_key = NULL WHERE id = :id;
 
 -- :push_unique
--- Whose key nobody has now.
+-- Whose id is not stored, and whose key nobody has now.
 INSERT INTO envelopes
     (id, queue, body, delay, pushed_at, due, crc, unique_key, unique_until, unique_since)
-SELECT :id, :queue, :body, :delay, :now, :due, :crc, :key, :until, :since
-WHERE NOT EXISTS (SELECT 1 FROM failed WHERE id = :id)
-ON CONFLICT (id) DO NOTHING;
+VALUES (:id, :queue, :body, :delay, :now, :due, :crc, :key, :until, :since);
 
 -- :free
 UPDATE envelopes SET unique_key = NULL

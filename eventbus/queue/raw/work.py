@@ -15,7 +15,7 @@ from eventbus.defaults import ORDERS_INTERVAL, STORE_BACKOFF_LIMIT
 from eventbus.dispatch.targets import describe
 from eventbus.errors import BackendError, JobFailedByHand, LeaseLost
 from eventbus.queue.raw.claims import Lookout, RawClaim, next_claim
-from eventbus.queue.renewal import RENEWALS
+from eventbus.queue.renewal import Renewals
 from eventbus.text import described, short, shown
 
 __all__ = ["RawWork"]
@@ -55,6 +55,8 @@ class RawWork:
         self._idle = idle
         self._stop = stop
         self._stop_when_empty = stop_when_empty
+        #: Of its own: a slot elsewhere, whose store does not answer, is not to hold leases up.
+        self._renewals = Renewals()
         self._orders = Orders()
         self._look_at = 0.0
         self._restart = False
@@ -88,7 +90,7 @@ class RawWork:
         self._away = 0
         if claim is not None:
             name, renew = f"the lease of raw job {claim.id}", partial(_extended, claim, self._lease)
-            with RENEWALS.of(name, renew, lasts=self._lease):
+            with self._renewals.of(name, renew, lasts=self._lease):
                 self._handle(claim)
             self._handled += 1
         elif self._stop_when_empty:

@@ -81,6 +81,28 @@ class Uniqueness(Suite):
         assert store.push([only("b")]) == {"b": "b"}
         assert stored(store) == {"a"}
 
+    @pytest.mark.parametrize("state", ["freed", "failed"])
+    def test_an_id_that_is_stored_already_disturbs_nobody(self, store: Backend, state: str) -> None:
+        """It has no key any more; the one that has it by now neither keeps it out nor gives way."""
+        needs(store, failed_jobs=True)
+        again = {"only": only("a"), "latest": latest("a", delay=0.0)}
+        for mine in again.values():
+            store.push([mine])
+            claim = claim_one(store)
+            if state == "freed":
+                store.free([claim])
+            else:
+                settle(store, "bury", [claim])
+            other = latest("b") if mine is again["latest"] else only("b", delay=LONG)
+            store.push([other])
+
+            assert store.push([mine]) == {}
+
+            assert [one.envelope.id for one in store.find(["b"])] == ["b"]
+            store.ack([claim])
+            store.purge(["a"])
+            store.cancel(["b"])
+
     @pytest.mark.parametrize("state", ["delayed", "leased", "lost", "released"])
     def test_a_key_is_kept_for_as_long_as_its_job_may_run(
         self, store: Backend, clock: ManualClock | None, state: str

@@ -25,7 +25,7 @@ from eventbus.errors import DecodeError, JobLost, TriesExhausted, UnsupportedOpt
 from eventbus.queue.envelope import Envelope
 from eventbus.queue.execution import Rules, caught, error_text
 from eventbus.queue.lifecycle import Outcome
-from eventbus.queue.spans import NoLimits, Span
+from eventbus.queue.spans import NoTimeLimits, Span
 
 
 @frozen
@@ -776,7 +776,7 @@ def test_an_executor_without_limits_lets_runs_take_their_time():
     async def answer():
         return 7
 
-    limits = NoLimits()
+    limits = NoTimeLimits()
     span = Span(name="a", limit=1)
     assert limits.running(span, lambda: 5) == 5
     assert asyncio.run(limits.waiting(span, answer())) == 7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from attrs import frozen
@@ -24,8 +25,6 @@ from eventbus import (
 from eventbus.backends.memory_limits import MemoryLimits
 from eventbus.defaults import SLOT_INTERVAL, SLOT_LIFE
 from eventbus.errors import BackendUnavailable, InvalidOption, ReleasesExhausted, UnknownLimiter
-from eventbus.testing import ManualClock
-from eventbus.worker import Worker
 
 RAN: list[object] = []
 
@@ -43,11 +42,6 @@ def ran():
 
 
 @pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
 def bus(clock):
     with EventBus(connections={"default": "memory://", "sync": "sync://"}, clock=clock) as bus:
         yield bus
@@ -59,10 +53,6 @@ def released(bus):
     delays = []
     bus.listen(JobReleased, lambda event: delays.append(event.delay))
     return delays
-
-
-def work(bus, **options):
-    Worker(bus, stop_when_empty=True, **options).run()
 
 
 def job_of(*middleware, **options):
@@ -81,7 +71,7 @@ def job_of(*middleware, **options):
 # RateLimited.
 
 
-def test_what_has_no_room_goes_back_until_its_turn_and_spends_no_try(bus, clock, released):
+def test_what_has_no_room_goes_back_until_its_turn_and_spends_no_try(bus, clock, released, work):
     """M5, R10"""
     kind = job_of(RateLimited("api"))
     bus.limiter("api", Limit(2, 60))
@@ -99,7 +89,7 @@ def test_what_has_no_room_goes_back_until_its_turn_and_spends_no_try(bus, clock,
     assert [(job.attempts, job.releases) for job in jobs] == [(0, 1)] * 4
 
 
-def test_all_who_are_refused_run_in_time_and_none_is_asked_in_vain(bus, clock, released):
+def test_all_who_are_refused_run_in_time_and_none_is_asked_in_vain(bus, clock, released, work):
     """Each comes back at its turn, so that every look finds room: no release but the first."""
     kind = job_of(RateLimited("api"))
     bus.limiter("api", Limit(2, 60))
@@ -113,7 +103,7 @@ def test_all_who_are_refused_run_in_time_and_none_is_asked_in_vain(bus, clock, r
     assert len(released) == 18
 
 
-def test_the_rule_is_asked_about_the_event(bus):
+def test_the_rule_is_asked_about_the_event(bus, work):
     """R4"""
 
     @listens(queue=True, middleware=[RateLimited("api")], name="note")
@@ -130,7 +120,7 @@ def test_the_rule_is_asked_about_the_event(bus):
     assert sorted(RAN) == ["acme", "zenith"]
 
 
-def test_how_long_it_waits_can_be_said(bus, released):
+def test_how_long_it_waits_can_be_said(bus, released, work):
     """M5"""
     kind = job_of(RateLimited("api", release=7))
     bus.limiter("api", Limit.per_hour(1))
@@ -141,7 +131,7 @@ def test_how_long_it_waits_can_be_said(bus, released):
     assert released == [7.0]
 
 
-def test_what_is_refused_can_be_skipped(bus, released):
+def test_what_is_refused_can_be_skipped(bus, released, work):
     """M5"""
     kind = job_of(RateLimited("api", skip=True))
     bus.limiter("api", Limit.per_hour(1))
@@ -155,7 +145,7 @@ def test_what_is_refused_can_be_skipped(bus, released):
     assert outcomes == ["succeeded", "skipped"]
 
 
-def test_max_releases_bounds_it(bus):
+def test_max_releases_bounds_it(bus, work):
     kind = job_of(RateLimited("api", release=0), max_releases=3)
     bus.limiter("api", Limit.per_hour(1))
     bus.enqueue_many([kind(), kind()])
@@ -167,7 +157,7 @@ def test_max_releases_bounds_it(bus):
     assert failed.attempts == 0
 
 
-def test_a_job_with_one_try_is_refused_a_thousand_times_and_then_succeeds(bus):
+def test_a_job_with_one_try_is_refused_a_thousand_times_and_then_succeeds(bus, work):
     """R10"""
     kind = job_of(RateLimited("api", release=0), tries=1)
     calls = iter(range(10_000))
@@ -181,7 +171,7 @@ def test_a_job_with_one_try_is_refused_a_thousand_times_and_then_succeeds(bus):
     assert bus.failed.all() == []
 
 
-def test_a_limiter_that_nobody_defined_is_the_jobs_error(bus):
+def test_a_limiter_that_nobody_defined_is_the_jobs_error(bus, work):
     kind = job_of(RateLimited("api"))
     bus.enqueue(kind())
 
@@ -209,7 +199,7 @@ def test_where_nothing_waits_the_refusal_is_the_callers(bus):
     assert again.value.retry_in == pytest.approx(caught.value.retry_in, abs=5)
 
 
-def test_an_async_job_is_limited_too(bus, released):
+def test_an_async_job_is_limited_too(bus, released, work):
     class Fetch(Job, name="fetch", middleware=[RateLimited("api"), WithoutOverlapping()]):
         number: int
 
@@ -228,7 +218,7 @@ def test_an_async_job_is_limited_too(bus, released):
 # A limit inside of a job.
 
 
-def test_a_refusal_that_a_job_lets_through_gives_it_back(bus, released):
+def test_a_refusal_that_a_job_lets_through_gives_it_back(bus, released, work):
     """R3"""
 
     class Ask(Job, name="ask"):
@@ -248,7 +238,7 @@ def test_a_refusal_that_a_job_lets_through_gives_it_back(bus, released):
     assert bus.failed.all() == []
 
 
-def test_a_refusal_that_a_job_settles_itself_is_as_it_says(bus, released):
+def test_a_refusal_that_a_job_settles_itself_is_as_it_says(bus, released, work):
     """R3"""
 
     class Ask(Job, name="ask"):
@@ -272,7 +262,7 @@ def test_a_refusal_that_a_job_settles_itself_is_as_it_says(bus, released):
 # WithoutOverlapping.
 
 
-def test_what_overlaps_goes_back_for_a_while_and_longer_each_time(bus, clock, released):
+def test_what_overlaps_goes_back_for_a_while_and_longer_each_time(bus, clock, released, work):
     """M7"""
     kind = job_of(WithoutOverlapping())
     other = bus.limiters.port(None)()
@@ -289,7 +279,7 @@ def test_what_overlaps_goes_back_for_a_while_and_longer_each_time(bus, clock, re
     assert RAN == [1]
 
 
-def test_what_has_another_key_does_not_overlap(bus):
+def test_what_has_another_key_does_not_overlap(bus, work):
     """M7"""
     kind = job_of(WithoutOverlapping(lambda job: job.tenant))
     bus.limiters.port(None)().enter("overlap:noted:acme", "another", limit=1, life=3600)
@@ -300,7 +290,7 @@ def test_what_has_another_key_does_not_overlap(bus):
     assert RAN == [2]
 
 
-def test_a_key_may_be_said_once_and_for_several_classes(bus):
+def test_a_key_may_be_said_once_and_for_several_classes(bus, work):
     """M7"""
     middleware = WithoutOverlapping("reports", shared="imports")
     bus.limiters.port(None)().enter("overlap:imports:reports", "another", limit=1, life=3600)
@@ -317,7 +307,7 @@ def test_a_key_may_be_said_once_and_for_several_classes(bus):
 
 
 @pytest.mark.parametrize("ends", ["returns", "raises", "leaves"])
-def test_the_next_runs_when_one_has_ended(bus, ends):
+def test_the_next_runs_when_one_has_ended(bus, ends, work):
     """M7: however it ended."""
     inside = []
 
@@ -337,7 +327,7 @@ def test_the_next_runs_when_one_has_ended(bus, ends):
     assert all(wait > 0 for wait in inside)
 
 
-def test_what_overlaps_can_be_skipped_or_wait_as_long_as_is_said(bus, released):
+def test_what_overlaps_can_be_skipped_or_wait_as_long_as_is_said(bus, released, work):
     """M7"""
     bus.limiters.port(None)().enter("overlap:both", "another", limit=1, life=3600)
     skipped = job_of(WithoutOverlapping(shared="both", skip=True))
@@ -369,7 +359,7 @@ def test_on_sync_a_job_inside_of_its_own_overlaps(bus):
     assert RAN == [True]
 
 
-def test_a_store_that_is_away_when_it_ends_does_not_undo_the_run(bus, monkeypatch, caplog):
+def test_a_store_that_is_away_when_it_ends_does_not_undo_the_run(bus, monkeypatch, caplog, work):
     kind = job_of(WithoutOverlapping())
 
     def away(*_, **__):
@@ -406,7 +396,7 @@ def failing_job(middleware, **options):
     return Failing
 
 
-def test_after_so_many_errors_jobs_are_kept_back_without_a_run(bus, clock, released):
+def test_after_so_many_errors_jobs_are_kept_back_without_a_run(bus, clock, released, work):
     """M8"""
     kind = failing_job(ThrottleErrors(2, 600), tries=1)
     bus.enqueue_many([kind() for _ in range(5)])
@@ -424,7 +414,7 @@ def test_after_so_many_errors_jobs_are_kept_back_without_a_run(bus, clock, relea
     assert len(bus.failed.all()) == 5
 
 
-def test_below_the_limit_the_listeners_own_tries_and_backoff_hold(bus, released):
+def test_below_the_limit_the_listeners_own_tries_and_backoff_hold(bus, released, work):
     """M8"""
     kind = failing_job(ThrottleErrors(5, 600), tries=3, backoff=[10, 20])
     bus.enqueue(kind())
@@ -434,7 +424,7 @@ def test_below_the_limit_the_listeners_own_tries_and_backoff_hold(bus, released)
     assert released == [10.0]
 
 
-def test_a_success_makes_it_forget(bus):
+def test_a_success_makes_it_forget(bus, work):
     """M8"""
     kind = failing_job(ThrottleErrors(2, 600), tries=1)
     bus.enqueue_many([kind("DownError"), kind(""), kind("DownError"), kind("")])
@@ -444,7 +434,7 @@ def test_a_success_makes_it_forget(bus):
     assert RAN == ["DownError", "", "DownError", ""]
 
 
-def test_only_the_errors_that_are_named_count(bus):
+def test_only_the_errors_that_are_named_count(bus, work):
     """M8"""
     kind = failing_job(ThrottleErrors(1, 600, on=(DownError, OSError)), tries=1)
     bus.enqueue_many([kind("ValueError"), kind("SystemExit"), kind("DownError"), kind("")])
@@ -454,7 +444,7 @@ def test_only_the_errors_that_are_named_count(bus):
     assert RAN == ["ValueError", "SystemExit", "DownError"]
 
 
-def test_a_refusal_is_no_error(bus):
+def test_a_refusal_is_no_error(bus, work):
     """M8"""
 
     class Ask(Job, name="ask", middleware=[ThrottleErrors(1, 600)]):
@@ -468,7 +458,7 @@ def test_a_refusal_is_no_error(bus):
     assert RAN == ["asked"] * 3
 
 
-def test_errors_are_counted_apart_by_key_and_together_by_a_shared_name(bus):
+def test_errors_are_counted_apart_by_key_and_together_by_a_shared_name(bus, work):
     """M8"""
     apart = failing_job(ThrottleErrors(1, 600, key=lambda job: job.error), tries=1)
     bus.enqueue_many([apart("DownError"), apart("ValueError"), apart("DownError")])
@@ -487,6 +477,78 @@ def test_errors_are_counted_apart_by_key_and_together_by_a_shared_name(bus):
     bus.enqueue(Other())
     work(bus)
     assert RAN == ["DownError", "ValueError"]
+
+
+@pytest.mark.parametrize("error, failed", [("", 0), ("DownError", 1)], ids=["done", "raised"])
+def test_a_store_that_is_away_after_the_run_changes_nothing_of_it(
+    bus, monkeypatch, caplog, error, failed, work
+):
+    """What is counted of a run is no part of it."""
+    kind = failing_job(ThrottleErrors(2, 600), tries=1)
+    spend = MemoryLimits.spend
+
+    def away(*_, **__):
+        raise BackendUnavailable(backend="b", operation="refund", reason="gone")
+
+    def looks(*args, take=True, **options):
+        return away() if take else spend(*args, take=take, **options)
+
+    monkeypatch.setattr(MemoryLimits, "refund", away)
+    monkeypatch.setattr(MemoryLimits, "spend", looks)
+    bus.enqueue(kind(error))
+
+    work(bus)
+
+    assert [error] == RAN
+    assert ["DownError" in job.error for job in bus.failed.all()] == [True] * failed
+    assert "the errors of failing are not counted: " in caplog.text
+
+
+def test_an_async_job_that_is_cancelled_on_the_way_in_overlaps_with_nobody(bus, monkeypatch):
+    """The store is asked in a thread, and may have given the slot by then."""
+    enter = MemoryLimits.enter
+    asked, go_on = threading.Event(), threading.Event()
+
+    class Slow(Job, name="slow", middleware=[WithoutOverlapping()]):
+        async def handle(self) -> None:
+            RAN.append("ran")
+
+    def slow(self, *args, **options):
+        asked.set()
+        go_on.wait(30)
+        return enter(self, *args, **options)
+
+    async def main():
+        task = asyncio.create_task(bus.arun(Slow()))
+        await asyncio.to_thread(asked.wait, 30)
+        task.cancel()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    monkeypatch.setattr(MemoryLimits, "enter", slow)
+    asyncio.run(main())
+    monkeypatch.undo()
+
+    bus.run(Slow())
+    assert RAN == ["ran"]
+
+
+@pytest.mark.parametrize("key", ["x" * 500, "a\nb"], ids=["long", "odd"])
+def test_a_key_that_no_store_takes_is_as_good_by_its_hash(bus, key, work):
+    """What comes from data: an address, a path."""
+    bus.limiter("api", lambda job: Limit.per_hour(1).by(job.tenant))
+    kind = job_of(
+        RateLimited("api", skip=True),
+        WithoutOverlapping(lambda job: job.tenant),
+        ThrottleErrors(5, 60, key=lambda job: job.tenant),
+    )
+    bus.enqueue_many([kind(1, tenant=key), kind(2, tenant=key), kind(3)])
+
+    work(bus)
+
+    assert RAN == [1, 3]
+    assert bus.failed.all() == []
 
 
 # What cannot be.
@@ -511,7 +573,7 @@ def test_what_cannot_be_is_refused_where_it_is_written(make):
         make()
 
 
-def test_a_key_that_is_none_is_the_jobs_error(bus):
+def test_a_key_that_is_none_is_the_jobs_error(bus, work):
     kind = job_of(WithoutOverlapping(lambda job: None))
     bus.enqueue(kind())
 
@@ -520,7 +582,7 @@ def test_a_key_that_is_none_is_the_jobs_error(bus):
     assert "a text, a whole number or a UUID" in bus.failed.all()[0].error
 
 
-def test_a_queued_listener_is_limited_as_a_job_is(bus):
+def test_a_queued_listener_is_limited_as_a_job_is(bus, work):
     """L10"""
 
     class Note(ShouldQueue):

@@ -79,9 +79,10 @@ def test_one_that_raises_is_logged_and_renewed_again(renewals, caplog):
 def test_what_is_given_back_in_the_midst_of_the_others_is_not_renewed_any_more(renewals):
     held, other = Held(), Held()
     with renewals.of("other", other, lasts=SHORT):
-        token = renewals.add("held", held, lasts=60.0)
-        renewals.drop(token)
-        renewals.drop(token)
+        key = object()
+        renewals.add(key, "held", held, lasts=60.0)
+        renewals.drop(key)
+        renewals.drop(key)
         assert other.was_renewed(4)
     assert not held.renewed.acquire(blocking=False)
 
@@ -93,6 +94,6 @@ def test_a_forked_process_renews_its_own_and_not_its_parents(renewals):
         if not child:
             own = Held()
             with renewals.of("own", own, lasts=SHORT):
-                os._exit(0 if own.was_renewed() and len(renewals._held) == 1 else 1)
+                os._exit(0 if own.was_renewed() and len(renewals.held) == 1 else 1)
         _, status = os.waitpid(child, 0)
         assert os.waitstatus_to_exitcode(status) == 0

@@ -34,8 +34,7 @@ from eventbus.errors import (
 from eventbus.queue.envelope import UniqueKey
 from eventbus.queue.handles import JobStatus
 from eventbus.queue.uniqueness import key_of
-from eventbus.testing import ManualClock, fake_queue
-from eventbus.worker import Worker
+from eventbus.testing import fake_queue
 
 RAN: list[object] = []
 
@@ -60,11 +59,6 @@ def ran():
 
 
 @pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
 def bus(clock):
     connections = {"default": "memory://", "sync": "sync://", "other": "memory://"}
     with EventBus(connections=connections, clock=clock) as bus:
@@ -80,10 +74,6 @@ def told(bus):
     return seen
 
 
-def work(bus, **options):
-    Worker(bus, stop_when_empty=True, **options).run()
-
-
 def statuses(handles):
     return [handle.status().value for handle in handles]
 
@@ -91,7 +81,7 @@ def statuses(handles):
 # Unique.
 
 
-def test_while_one_waits_the_others_are_not_enqueued(bus, told):
+def test_while_one_waits_the_others_are_not_enqueued(bus, told, work):
     """U1, U2"""
     handles = [bus.enqueue(Reindex(shop)) for shop in (1, 1, 2)]
 
@@ -129,7 +119,7 @@ def test_async_code_is_told_the_same(bus, told):
     assert len(told) == 1
 
 
-def test_a_queued_listener_is_unique_too(bus, told):
+def test_a_queued_listener_is_unique_too(bus, told, work):
     """L12, U10"""
 
     class Index(ShouldQueue):
@@ -156,7 +146,7 @@ def test_a_queued_listener_is_unique_too(bus, told):
     assert [name for _, _, name in told].count("note") == 2
 
 
-def test_a_listener_of_a_wildcard_is_asked_with_name_and_payload(bus):
+def test_a_listener_of_a_wildcard_is_asked_with_name_and_payload(bus, work):
     @listens(queue=True, name="any", unique=lambda name, payload: f"{name} {payload[0]}")
     def hear(name, payload):
         RAN.append((name, *payload))
@@ -175,7 +165,7 @@ def test_a_listener_of_a_wildcard_is_asked_with_name_and_payload(bus):
     assert RAN == [("shop.opened", 1), ("shop.closed", 1), ("shop.opened", 2)]
 
 
-def test_it_is_kept_out_while_it_runs_and_over_its_tries(bus, clock):
+def test_it_is_kept_out_while_it_runs_and_over_its_tries(bus, clock, work):
     """U1"""
     inside = []
 
@@ -195,7 +185,7 @@ def test_it_is_kept_out_while_it_runs_and_over_its_tries(bus, clock):
 
 
 @pytest.mark.parametrize("ends", ["fails", "is skipped", "cannot be read", "is lost"])
-def test_however_it_ends_the_next_can_be_enqueued(bus, clock, ends):
+def test_however_it_ends_the_next_can_be_enqueued(bus, clock, ends, work):
     """U1, U7: nothing has to be rebuilt to free it."""
 
     class Once(Job, name="once", unique=True, tries=1):
@@ -221,7 +211,7 @@ def test_however_it_ends_the_next_can_be_enqueued(bus, clock, ends):
     assert statuses([bus.enqueue(Once()), bus.enqueue(Once())]) == ["waiting", "skipped"]
 
 
-def test_a_retried_job_takes_the_key_of_nobody(bus):
+def test_a_retried_job_takes_the_key_of_nobody(bus, work):
     """U4: the key may be another's by now."""
 
     class Once(Job, name="once", unique=True, tries=1):
@@ -244,7 +234,7 @@ def test_a_retried_job_takes_the_key_of_nobody(bus):
     assert statuses([bus.enqueue(Once(3))]) == ["skipped"]  # the second has it still
 
 
-def test_it_may_be_freed_when_it_begins_behind_its_middleware(bus):
+def test_it_may_be_freed_when_it_begins_behind_its_middleware(bus, work):
     """U4"""
     inside = []
     ready = [False]
@@ -273,7 +263,7 @@ def test_it_may_be_freed_when_it_begins_behind_its_middleware(bus):
     assert RAN == [1, 2]
 
 
-def test_an_async_job_may_free_it_too(bus):
+def test_an_async_job_may_free_it_too(bus, work):
     class Early(Job, name="early", unique=Unique(until="start")):
         number: int = 1
 
@@ -288,7 +278,9 @@ def test_an_async_job_may_free_it_too(bus):
     assert sorted(RAN) == [1, True, 2]
 
 
-def test_a_store_that_is_away_as_it_begins_does_not_keep_it_from_running(bus, monkeypatch, caplog):
+def test_a_store_that_is_away_as_it_begins_does_not_keep_it_from_running(
+    bus, monkeypatch, caplog, work
+):
     class Early(Job, name="early", unique=Unique(until="start")):
         def handle(self) -> None:
             RAN.append("ran")
@@ -449,7 +441,7 @@ class Save(Job, name="save", debounce=Debounce(5, max_wait=60, by=lambda job: jo
         RAN.append((self.document, self.text))
 
 
-def test_the_newest_runs_once_it_is_quiet(bus, clock, told):
+def test_the_newest_runs_once_it_is_quiet(bus, clock, told, work):
     """U11"""
     handles = []
     for text in ("a", "ab", "abc"):
@@ -466,7 +458,7 @@ def test_the_newest_runs_once_it_is_quiet(bus, clock, told):
     assert RAN == [(1, "abc")]
 
 
-def test_what_is_not_the_same_waits_for_itself(bus, clock):
+def test_what_is_not_the_same_waits_for_itself(bus, clock, work):
     """U11"""
     bus.enqueue_many([Save(1, "a"), Save(2, "b"), Save(1, "c")])
     clock.advance(5)
@@ -476,7 +468,7 @@ def test_what_is_not_the_same_waits_for_itself(bus, clock):
     assert sorted(RAN) == [(1, "c"), (2, "b")]
 
 
-def test_it_runs_in_time_however_many_come(bus, clock):
+def test_it_runs_in_time_however_many_come(bus, clock, work):
     """U11"""
     for second in range(0, 60, 4):
         bus.enqueue(Save(1, f"{second}"))
@@ -486,7 +478,7 @@ def test_it_runs_in_time_however_many_come(bus, clock):
     assert RAN == [(1, "56")]
 
 
-def test_a_delay_that_is_said_wins(bus, clock):
+def test_a_delay_that_is_said_wins(bus, clock, work):
     """U11"""
     bus.enqueue(Save(1, "at once"), delay=0)
 
@@ -495,7 +487,7 @@ def test_a_delay_that_is_said_wins(bus, clock):
     assert RAN == [(1, "at once")]
 
 
-def test_a_queued_listener_waits_for_quiet_too(bus, clock, told):
+def test_a_queued_listener_waits_for_quiet_too(bus, clock, told, work):
     """L13, U11"""
 
     @listens(Changed, queue=True, name="note", debounce=10)
@@ -532,7 +524,7 @@ def test_each_that_gave_way_is_told_of_by_its_name(bus):
     assert told == [(slow.id, "slow")]
 
 
-def test_one_that_runs_is_not_disturbed_and_the_next_waits(bus, clock):
+def test_one_that_runs_is_not_disturbed_and_the_next_waits(bus, clock, work):
     """U11"""
 
     class Loop(Job, name="loop", debounce=5):
@@ -554,7 +546,7 @@ def test_one_that_runs_is_not_disturbed_and_the_next_waits(bus, clock):
     assert RAN == [1, 3]
 
 
-def test_what_gave_way_is_not_processed(bus, clock):
+def test_what_gave_way_is_not_processed(bus, clock, work):
     processed = []
     bus.listen(JobProcessed, lambda event: processed.append(event.outcome))
     bus.enqueue_many([Save(1, text) for text in "abc"])
