@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
 from functools import partial
@@ -12,15 +13,18 @@ from typing_extensions import override
 from eventbus.defaults import SLOT_INTERVAL, SLOT_LIFE
 from eventbus.dispatch.around import Step
 from eventbus.dispatch.waiting import Blocking, Walk
-from eventbus.errors import InvalidOption, LimitExceeded
+from eventbus.errors import BackendError, InvalidOption, LimitExceeded
 from eventbus.queue.attempt import Attempt
 from eventbus.queue.envelope import seconds
 from eventbus.queue.limits import Limit, Limiters, keyed, lasting, whole
+from eventbus.text import short
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
 __all__ = ["RateLimited", "ThrottleErrors", "WithoutOverlapping"]
+
+_log = logging.getLogger("eventbus.queue")
 
 
 class RateLimited(Step[Attempt]):
@@ -230,10 +234,18 @@ class ThrottleErrors(Step[Attempt]):
         except LimitExceeded:
             raise
         except self._on:
-            yield Blocking(partial(errors.note, raised=True))
+            yield Blocking(partial(_note, errors.attempt, errors.shown))
             raise
-        yield Blocking(partial(errors.note, raised=False))
+        yield Blocking(partial(_note, errors.refund, errors.shown))
         return answer
+
+
+def _note(count: Callable[[], object], name: str) -> None:
+    """Count what came of a run; where the store is away, that changes nothing of the run."""
+    try:
+        count()
+    except BackendError as error:
+        _log.warning("the errors of %s are not counted: %s", short(name), short(str(error)))
 
 
 def _limiters_of(attempt: Attempt) -> Limiters:

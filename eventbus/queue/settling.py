@@ -15,9 +15,9 @@ from eventbus.queue.lifecycle import Outcome
 from eventbus.queue.results import kept
 from eventbus.text import short
 
-_log = logging.getLogger("eventbus.queue")
-
 __all__ = ["PortSettler", "Settler", "free_key", "note_loss", "settled", "write_result"]
+
+_log = logging.getLogger("eventbus.queue")
 
 
 class Settler(Protocol):

@@ -172,18 +172,6 @@ class Throttle(Gate):
         """Forget all that was counted."""
         self.port().refund(self.name, self.windows)
 
-    def note(self, *, raised: bool) -> None:
-        """Count an error of a run, or forget them all; where the store is away that is logged."""
-        try:
-            if raised:
-                self.attempt()
-            else:
-                self.refund()
-        except BackendError as error:
-            _log.warning(
-                "the errors of %s are not counted: %s", short(self.shown), short(str(error))
-            )
-
 
 @define(kw_only=True, eq=False)
 class Funnel(Gate):
