@@ -26,6 +26,7 @@ from typing import Protocol
 from attrs import field, frozen
 
 from eventbus.backends.limits import LimitStore
+from eventbus.backends.plans import PlanStore
 from eventbus.errors import UnsupportedOption
 from eventbus.queue.envelope import Envelope
 
@@ -86,6 +87,8 @@ class Capabilities:
     unique: bool = False
     #: It counts against limits, and holds slots: `limits`.
     limits: bool = False
+    #: It keeps chains and batches: envelopes with a `Member`, and `plans`.
+    plans: bool = False
     #: `apush` stores on the event loop itself; without it, async code pushes in a thread.
     async_push: bool = False
 
@@ -109,6 +112,8 @@ class State(StrEnum):
     READY = "ready"
     DELAYED = "delayed"
     LEASED = "leased"
+    #: It waits for its turn in a plan.
+    HELD = "held"
 
 
 @frozen(kw_only=True)
@@ -128,6 +133,10 @@ class Claim:
     releases: int = 0
     #: It was lost once, and is handed out by itself since.
     alone: bool = False
+    #: The batch that it is a member of was canceled: it is not to run.
+    canceled: bool = False
+    #: Said by whoever acks it: it was not carried out.
+    skipped: bool = False
     #: When it was pushed, by the store's clock.
     pushed_at: datetime
 
@@ -179,6 +188,7 @@ class Sizes:
     delayed: int = 0
     leased: int = 0
     failed: int = 0
+    held: int = 0
 
 
 class Verdict(StrEnum):
@@ -480,6 +490,17 @@ class Backend(ABC):
                 override it.
         """
         raise UnsupportedOption(backend=self.name, capability="limits")
+
+    @property
+    def plans(self) -> PlanStore:
+        """
+        What keeps batches, and the order of chains.
+
+        Raises:
+            UnsupportedOption: `plans` is not declared; this is what a backend does that does not
+                override it.
+        """
+        raise UnsupportedOption(backend=self.name, capability="plans")
 
     def bell(self, queues: Sequence[str]) -> Bell | None:  # noqa: ARG002 - this one has none
         """

@@ -5,13 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-__all__ = ["LATEST", "instant", "micros", "span"]
+__all__ = ["COUNTED", "HELD", "LATEST", "instant", "micros", "span"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 #: The last instant that there is.
 LATEST: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+
+#: When the held members of plans are due, as stores keep it, ...
+HELD: Final = LATEST
+#: ... and those that their batch has counted, since what they were to follow has failed: they come after it still.
+COUNTED: Final = LATEST - 1
 
 
 def micros(when: datetime) -> int:

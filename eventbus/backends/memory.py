@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count, islice
 from threading import RLock
@@ -33,9 +33,13 @@ from eventbus.backends.base import (
 from eventbus.backends.bells import EVERYBODY, LocalBells
 from eventbus.backends.instants import micros
 from eventbus.backends.memory_limits import MemoryLimits
+from eventbus.backends.memory_plans import MemoryPlans
 from eventbus.queue.envelope import Envelope, UniqueKey
 
 __all__ = ["IN_MEMORY", "MemoryBackend"]
+
+#: When what waits for its turn is due.
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 _CAPABILITIES: Final = Capabilities(
     durable=False,
@@ -47,6 +51,7 @@ _CAPABILITIES: Final = Capabilities(
     results=True,
     unique=True,
     limits=True,
+    plans=True,
 )
 
 
@@ -83,6 +88,10 @@ class _Entry:
     releases: int = 0
     #: Why it cannot run yet.
     parked: str = ""
+    #: It waits for its turn in a plan; due at no time.
+    held: bool = False
+    #: Its batch has counted it: what it was to follow has failed.
+    counted: bool = False
 
     def waits(self, now: datetime) -> bool:
         """Say whether nobody holds it: a lease that has ended holds nothing any more."""
@@ -94,10 +103,11 @@ class _Entry:
         self.releases += charge is Charge.RELEASE
 
     def stored(self, now: datetime) -> StoredJob:
-        held = State.DELAYED if self.token is None else State.LEASED
+        waits = State.DELAYED if self.token is None else State.LEASED
+        waits = State.HELD if self.held else waits
         return StoredJob(
             envelope=self.envelope,
-            state=State.READY if self.due <= now else held,
+            state=State.READY if self.due <= now else waits,
             due=self.due,
             attempts=self.attempts,
             losses=self.losses,
@@ -107,7 +117,7 @@ class _Entry:
             cursor=_cursor(self.number),
         )
 
-    def claimed(self) -> Claim:
+    def claimed(self, *, canceled: bool = False) -> Claim:
         return Claim(
             envelope=self.envelope,
             token=self.token or "",
@@ -116,6 +126,7 @@ class _Entry:
             exceptions=self.exceptions,
             releases=self.releases,
             alone=self.alone,
+            canceled=canceled,
             pushed_at=self.pushed_at,
         )
 
@@ -137,7 +148,9 @@ class _Store:
     """What one process holds, and the lock on it."""
 
     process: int
+    now: Callable[[], datetime]
     limits: MemoryLimits
+    plans: MemoryPlans = Factory(lambda self: MemoryPlans(self, self.micros), takes_self=True)
     #: Reentrant: a signal handler may dispatch while its own thread is inside.
     lock: RLock = Factory(RLock)
     numbers: count[int] = Factory(count)
@@ -154,9 +167,63 @@ class _Store:
     bells: LocalBells = Factory(LocalBells)
 
     def add(self, envelope: Envelope, *, pushed_at: datetime, due: datetime) -> None:
-        entry = _Entry(envelope=envelope, pushed_at=pushed_at, number=next(self.numbers), due=due)
+        held = envelope.member is not None and envelope.member.held
+        if held:
+            assert envelope.member is not None
+            envelope = evolve(envelope, member=evolve(envelope.member, held=False))
+        entry = _Entry(
+            envelope=envelope,
+            pushed_at=pushed_at,
+            number=next(self.numbers),
+            due=_NEVER if held else due,
+            held=held,
+        )
         self.entries[envelope.id] = entry
+        if not held:
+            self.line_up(entry)
+
+    def micros(self) -> int:
+        return micros(self.now())
+
+    def put(self, envelopes: Iterable[Envelope]) -> dict[str, str]:
+        """Store envelopes; return what `push` does."""
+        now = self.now()
+        gone: dict[str, str] = {}
+        for envelope in envelopes:
+            if envelope.id in self.entries or envelope.id in self.failed:
+                continue
+            due = now + timedelta(seconds=envelope.delay)
+            if envelope.unique is not None:
+                due, other = self.settle_key(envelope, envelope.unique, now=now, due=due)
+                if other:
+                    gone[envelope.id] = other
+                if other == envelope.id:
+                    continue
+            self.add(envelope, pushed_at=now, due=due)
+            self.plans.stored(envelope)
+        self.bells.ring([envelope.queue for envelope in envelopes])
+        return gone
+
+    def known(self, id: str) -> _Entry | None:
+        """Return an entry."""
+        return self.entries.get(id)
+
+    def waiting(self, id: str) -> _Entry | None:
+        """Return an entry that waits for its turn in a plan."""
+        entry = self.entries.get(id)
+        return entry if entry is not None and entry.held else None
+
+    def let_come(self, id: str) -> None:
+        """Let the turn of such an entry come."""
+        entry = self.entries[id]
+        entry.held = entry.counted = False
+        entry.due = self.now() + timedelta(seconds=entry.envelope.delay)
         self.line_up(entry)
+        self.bells.ring([entry.envelope.queue])
+
+    def take_out(self, id: str) -> None:
+        """Remove such an entry."""
+        self.remove(id)
 
     def remove(self, id: str) -> None:
         """Take an entry out, and let others have its key."""
@@ -250,8 +317,8 @@ class MemoryBackend(Backend):
         self._own = self._empty()
 
     def _empty(self) -> _Store:
-        clock = self._clock
-        return _Store(os.getpid(), MemoryLimits(lambda: micros(clock.now())))
+        now = self._clock.now
+        return _Store(os.getpid(), now, MemoryLimits(lambda: micros(now())))
 
     @property
     def _store(self) -> _Store:
@@ -265,23 +332,9 @@ class MemoryBackend(Backend):
 
     @override
     def push(self, envelopes: Sequence[Envelope]) -> dict[str, str]:
-        now = self._clock.now()
         store = self._store
-        gone: dict[str, str] = {}
         with store.lock:
-            for envelope in envelopes:
-                if envelope.id in store.entries or envelope.id in store.failed:
-                    continue
-                due = now + timedelta(seconds=envelope.delay)
-                if envelope.unique is not None:
-                    due, other = store.settle_key(envelope, envelope.unique, now=now, due=due)
-                    if other:
-                        gone[envelope.id] = other
-                    if other == envelope.id:
-                        continue
-                store.add(envelope, pushed_at=now, due=due)
-        store.bells.ring([envelope.queue for envelope in envelopes])
-        return gone
+            return store.put(envelopes)
 
     @override
     def free(self, claims: Sequence[Claim]) -> None:
@@ -307,7 +360,8 @@ class MemoryBackend(Backend):
                 entry.due = until
                 entry.parked = ""
                 store.line_up(entry)
-            return [entry.claimed() for entry in taken]
+            canceled = store.plans.is_canceled
+            return [entry.claimed(canceled=canceled(entry.envelope)) for entry in taken]
 
     @override
     def unclaim(self, queues: Sequence[str], *, token: str) -> int:
@@ -341,10 +395,11 @@ class MemoryBackend(Backend):
         store = self._store
         with store.lock:
             for claim in claims:
-                if store.held(claim) is None:
+                if (entry := store.held(claim)) is None:
                     lost.append(claim)
                 else:
                     store.remove(claim.envelope.id)
+                    store.plans.acked(entry.envelope, skipped=claim.skipped)
         return lost
 
     @override
@@ -382,6 +437,7 @@ class MemoryBackend(Backend):
                 number = next(store.numbers)
                 store.failed[claim.envelope.id] = entry.buried(error, now, number)
                 store.remove(claim.envelope.id)
+                store.plans.buried(entry.envelope)
         return lost
 
     @override
@@ -414,6 +470,7 @@ class MemoryBackend(Backend):
             for job in jobs:
                 again = evolve(job.envelope, unique=None)
                 store.add(again, pushed_at=job.pushed_at, due=now)
+                store.plans.revived(again)
         store.bells.ring([job.envelope.queue for job in jobs])
         return [job.envelope.id for job in jobs]
 
@@ -421,29 +478,34 @@ class MemoryBackend(Backend):
     def purge(self, ids: Sequence[str]) -> list[str]:
         store = self._store
         with store.lock:
-            return [job.envelope.id for job in _taken_out(store.failed, ids)]
+            jobs = _taken_out(store.failed, ids)
+            for job in jobs:
+                store.plans.purged(job.envelope)
+        return [job.envelope.id for job in jobs]
 
     @override
     def cancel(self, ids: Sequence[str]) -> list[str]:
         now = self._clock.now()
         store = self._store
         with store.lock:
-            waiting = [
-                name
-                for name in ids
-                if (entry := store.entries.get(name)) is not None and entry.waits(now)
-            ]
-            for name in waiting:
-                store.remove(name)
-        return waiting
+            gone: list[str] = []
+            for name in ids:
+                entry = store.entries.get(name)
+                if entry is not None and entry.waits(now):
+                    store.remove(name)
+                    store.plans.canceled(entry.envelope, counted=entry.counted)
+                    gone.append(name)
+        return gone
 
     @override
     def clear(self, queue: str) -> int:
         now = self._clock.now()
         store = self._store
         with store.lock:
+            before = len(store.entries)
             stored = [e.envelope for e in store.entries.values() if e.waits(now)]
-            return len(self.cancel([envelope.id for envelope in stored if envelope.queue == queue]))
+            self.cancel([envelope.id for envelope in stored if envelope.queue == queue])
+            return before - len(store.entries)
 
     @override
     def size(self, queue: str) -> Sizes:
@@ -454,7 +516,10 @@ class MemoryBackend(Backend):
             failed = sum(job.envelope.queue == queue for job in store.failed.values())
             return Sizes(
                 ready=sum(entry.due <= now for entry in entries),
-                delayed=sum(entry.due > now and entry.token is None for entry in entries),
+                delayed=sum(
+                    entry.due > now and entry.token is None and not entry.held for entry in entries
+                ),
+                held=sum(entry.held for entry in entries),
                 leased=sum(entry.due > now and entry.token is not None for entry in entries),
                 failed=failed,
             )
@@ -508,7 +573,9 @@ class MemoryBackend(Backend):
             dues = [
                 entry.due
                 for entry in store.entries.values()
-                if entry.envelope.queue in queues and (leased or entry.waits(now))
+                if entry.envelope.queue in queues
+                and not entry.held
+                and (leased or entry.waits(now))
             ]
         return max(0.0, (min(dues) - now).total_seconds()) if dues else None
 
@@ -555,6 +622,11 @@ class MemoryBackend(Backend):
     @override
     def limits(self) -> MemoryLimits:
         return self._store.limits
+
+    @property
+    @override
+    def plans(self) -> MemoryPlans:
+        return self._store.plans
 
     @override
     def bell(self, queues: Sequence[str]) -> Bell:

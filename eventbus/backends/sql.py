@@ -8,24 +8,28 @@ what is only shown is made of any row, with a zero for what is no number.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from zlib import crc32
 
 from eventbus.backends.base import Claim, FailedJob, State, StoredJob
-from eventbus.backends.instants import LATEST, instant
+from eventbus.backends.instants import COUNTED, HELD, LATEST, instant
+from eventbus.backends.plans import StoredBatch
 from eventbus.backends.sections import sections
 from eventbus.defaults import DURATION_LIMIT
-from eventbus.queue.envelope import Envelope, new_id, valid_id
+from eventbus.queue.envelope import Envelope, Member, new_id, valid_id
 
 __all__ = [
     "claim_of",
     "due_of",
     "failed_job_of",
     "flaws",
+    "member_of",
     "mended",
+    "place_of",
     "statements",
+    "stored_batch_of",
     "stored_job_of",
 ]
 
@@ -134,11 +138,11 @@ def _is_sane(row: Row) -> bool:
     )
 
 
-def claim_of(row: Row, token: str, *, alone: bool = False) -> Claim:
+def claim_of(row: Row, token: str, *, alone: bool = False, member: Member | None = None) -> Claim:
     """Return the claim of a job, without flaws, that the statement `due` returned."""
     name, queue, body, delay, attempts, losses, exceptions, releases, pushed_at, _ = row
     return Claim(
-        envelope=Envelope(id=name, queue=queue, body=body, delay=delay),
+        envelope=Envelope(id=name, queue=queue, body=body, delay=delay, member=member),
         token=token,
         attempts=attempts,
         losses=losses,
@@ -147,6 +151,30 @@ def claim_of(row: Row, token: str, *, alone: bool = False) -> Claim:
         alone=alone,
         pushed_at=instant(pushed_at),
     )
+
+
+def place_of(told: tuple[str, str] | None) -> str | None:
+    """Return queue and id of an envelope as they are kept."""
+    return None if told is None else f"{told[0]}/{told[1]}"
+
+
+def member_of(batch: object, next: object, catch: object) -> Member | None:
+    """
+    Return what an envelope is a member of, of any three columns.
+
+    Example:
+        >>> member_of("b", "jobs/a", None)
+        Member(batch='b', next=('jobs', 'a'), catch=None, held=False)
+    """
+    if batch is None and next is None and catch is None:
+        return None
+    told = batch if isinstance(batch, str) else ""
+    return Member(batch=told, next=_followed(next), catch=_followed(catch))
+
+
+def _followed(value: object) -> tuple[str, str] | None:
+    queue, slash, name = value.partition("/") if isinstance(value, str) else ("", "", "")
+    return (queue, name) if slash else None
 
 
 def failed_job_of(row: Row) -> FailedJob:
@@ -164,9 +192,10 @@ def failed_job_of(row: Row) -> FailedJob:
         pushed_at,
         failed_at,
         error,
+        *place,
     ) = row
     return FailedJob(
-        envelope=Envelope(id=str(name), queue=str(queue), body=body, delay=_seconds(delay)),
+        envelope=_shown(name, queue, body, delay, place),
         attempts=_clamped(attempts, _MOST),
         losses=_clamped(losses, _MOST),
         releases=_clamped(releases, _MOST),
@@ -192,12 +221,15 @@ def stored_job_of(row: Row, now: int) -> StoredJob:
         releases,
         pushed_at,
         due,
-        held,
+        leased,
         parked,
+        *place,
     ) = row
-    waiting = State.LEASED if held else State.DELAYED
+    waiting = State.LEASED if leased else State.DELAYED
+    if not leased and due in (COUNTED, HELD):
+        waiting = State.HELD
     return StoredJob(
-        envelope=Envelope(id=str(name), queue=str(queue), body=body, delay=_seconds(delay)),
+        envelope=_shown(name, queue, body, delay, place),
         state=waiting if due_of(due) > now else State.READY,
         due=_instant(due),
         attempts=_clamped(attempts, _MOST),
@@ -207,6 +239,37 @@ def stored_job_of(row: Row, now: int) -> StoredJob:
         parked=str(parked),
         cursor=str(number),
         left_out=size - len(body),
+    )
+
+
+def stored_batch_of(row: Row) -> StoredBatch:
+    """Return the batch of any row that the statement `batches` returned."""
+    number, name, queue, title, allows, *counts, created_at, canceled_at, finished_at = row
+    total, succeeded, failed, skipped = (_clamped(count, _MOST) for count in counts)
+    return StoredBatch(
+        id=str(name),
+        queue=str(queue),
+        name=str(title),
+        allows_failures=bool(allows),
+        total=total,
+        succeeded=succeeded,
+        failed=failed,
+        skipped=skipped,
+        created_at=_instant(created_at),
+        canceled_at=None if canceled_at is None else _instant(canceled_at),
+        finished_at=None if finished_at is None else _instant(finished_at),
+        cursor=str(number),
+    )
+
+
+def _shown(name: object, queue: object, body: bytes, delay: object, place: Sequence[object]) -> Envelope:
+    batch, following, catch = place
+    return Envelope(
+        id=str(name),
+        queue=str(queue),
+        body=body,
+        delay=_seconds(delay),
+        member=member_of(batch, following, catch),
     )
 
 

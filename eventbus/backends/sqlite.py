@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
+from attrs import evolve
 from typing_extensions import override
 
 from eventbus.backends.base import (
@@ -30,13 +31,14 @@ from eventbus.backends.base import (
     StoredJob,
 )
 from eventbus.backends.bells import EVERYBODY, FolderBells
-from eventbus.backends.instants import micros, span
+from eventbus.backends.instants import COUNTED, HELD, micros, span
 from eventbus.backends.sql import (
     Row,
     claim_of,
     due_of,
     failed_job_of,
     flaws,
+    member_of,
     mended,
     statements,
     stored_job_of,
@@ -50,6 +52,7 @@ from eventbus.backends.sqlite_file import (
     log_trouble,
 )
 from eventbus.backends.sqlite_limits import SqliteLimits
+from eventbus.backends.sqlite_plans import Passing, SqlitePlans
 from eventbus.backends.sqlite_unique import push_unique
 from eventbus.defaults import (
     BODY_HEAD,
@@ -72,6 +75,11 @@ _PUSH: Final = _SQL["push"]
 _SHOWN: Final[Mapping[str, int]] = {"most": BODY_SIZE_LIMIT, "head": BODY_HEAD}
 #: Which are read.
 _READ: Final[Mapping[str, int]] = {"most": BODY_SIZE_LIMIT}
+
+#: When what waits for its turn is due.
+_HELD: Final[Mapping[str, int]] = {"counted": COUNTED, "held": HELD}
+#: What a statement returns behind the id of what is no member of a plan; or where it does not tell.
+_ALONE: Final = ((None, None, None), ())
 
 #: Before every row's number.
 _FIRST: Final = -(2**63)
@@ -122,6 +130,7 @@ class SqliteBackend(Backend):
         results=True,
         unique=True,
         limits=True,
+        plans=True,
     )
 
     def __init__(
@@ -149,6 +158,7 @@ class SqliteBackend(Backend):
         )
         self._limits = SqliteLimits(self._file, self._now)
         self._bells = FolderBells(self.path.with_name(f"{self.path.name}-bells"))
+        self._plans = SqlitePlans(self._file, self._now, self._bells.ring)
 
     def _patience(self, seconds: float) -> float:
         if math.isfinite(seconds) and 0 < seconds <= SQLITE_BUSY_TIMEOUT_LIMIT:
@@ -163,7 +173,7 @@ class SqliteBackend(Backend):
     @override
     def push(self, envelopes: Sequence[Envelope]) -> dict[str, str]:
         now = self._now()
-        plain = [one for one in envelopes if one.unique is None]
+        plain = [one for one in envelopes if one.unique is None and one.member is None]
         gone: dict[str, str] = {}
         if len(plain) == len(envelopes) == 1:
             row = _row(envelopes[0], now)
@@ -176,6 +186,10 @@ class SqliteBackend(Backend):
                         continue
                     if other := push_unique(db, one, one.unique, now=now):
                         gone[one.id] = other
+                if len(plain) + len(gone) < len(envelopes):
+                    passing = Passing(db, now)
+                    passing.push(one for one in envelopes if one.member is not None)
+                    passing.count()
         self._bells.ring([one.queue for one in envelopes])
         return gone
 
@@ -202,7 +216,7 @@ class SqliteBackend(Backend):
                         if count != len(held):  # they would be handed out again and again
                             reason = f"{count} of {len(held)} rows could be held"
                             raise StoreDamaged(backend=self.name, operation="claim", reason=reason)
-                        return list(held.values())
+                        return _with_canceled(db, held.values())
         return []
 
     @override
@@ -248,20 +262,34 @@ class SqliteBackend(Backend):
         """
         Run the statement `operation`, and `then` others, for all claims; return the stale.
 
-        One of them returns the ids of those that were held.
+        One of them returns the ids of those that were held; and what these were members of, if they are gone now.
         """
         by_token: dict[str, list[str]] = {}
         for claim in claims:
             by_token.setdefault(claim.token, []).append(claim.envelope.id)
         stale: set[tuple[str, str]] = set()
+        members: list[Row] = []
+        passing: Passing | None = None
         with self._file.transaction(operation) as db:
             for token, ids in by_token.items():
                 chosen = {"token": token, "ids": json.dumps(ids), **values}
                 held: set[str] = set()
                 for statement in (operation, *then):
-                    held.update(name for (name,) in db.execute(_SQL[statement], chosen).fetchall())
+                    rows = db.execute(_SQL[statement], chosen).fetchall()
+                    held.update([row[0] for row in rows])
+                    members += [row for row in rows if row[1:] not in _ALONE]
                 if len(held) < len(ids):
                     stale.update((token, name) for name in ids if name not in held)
+            if members:
+                passing = Passing(db, self._now())
+                if operation == "bury":
+                    passing.buried(members)
+                else:
+                    skipped = frozenset(one.envelope.id for one in claims if one.skipped)
+                    passing.acked(members, skipped)
+                passing.count()
+        if passing is not None:
+            self._bells.ring(passing.rung)
         return (
             [claim for claim in claims if (claim.token, claim.envelope.id) in stale]
             if stale
@@ -296,35 +324,53 @@ class SqliteBackend(Backend):
         moved: dict[str, str] = {}
         with self._file.transaction("revive") as db:
             for name in ids:
-                for (queue,) in db.execute(_SQL["revive"], {"id": name, "now": now}).fetchall():
-                    db.execute(_SQL["purge"], {"id": name})
+                for queue, *place in db.execute(
+                    _SQL["revive"], {"id": name, "now": now}
+                ).fetchall():
+                    db.execute(_SQL["purge"], {"id": name}).fetchall()
                     moved[name] = queue
+                    Passing(db, now).revived(place)
         self._bells.ring(list(moved.values()))
         return list(moved)
 
     @override
     def purge(self, ids: Sequence[str]) -> list[str]:
+        gone: list[str] = []
         with self._file.transaction("purge") as db:
-            return [name for name in ids if db.execute(_SQL["purge"], {"id": name}).rowcount]
+            for name in ids:
+                rows = db.execute(_SQL["purge"], {"id": name}).fetchall()
+                Passing(db, self._now()).purged(rows)
+                gone += [name] if rows else []
+        return gone
 
     @override
     def cancel(self, ids: Sequence[str]) -> list[str]:
-        chosen = {"ids": _listed(ids), "now": self._now()}
-        with self._file.transaction("cancel") as db:
-            gone = {name for (name,) in db.execute(_SQL["cancel"], chosen).fetchall()}
+        gone, _ = self._taken_out("cancel", ids=_listed(ids))
         return [name for name in ids if name in gone]
+
+    def _taken_out(self, operation: str, **values: object) -> tuple[set[str], int]:
+        """Take envelopes out that wait; return their ids, and how many more went with them."""
+        now = self._now()
+        with self._file.transaction(operation) as db:
+            rows = db.execute(_SQL[operation], {**values, "now": now}).fetchall()
+            passing = Passing(db, now)
+            others = passing.canceled(rows)
+            passing.count()
+        self._bells.ring(passing.rung)
+        return {row[0] for row in rows}, others
 
     @override
     def clear(self, queue: str) -> int:
-        with self._file.transaction("clear") as db:
-            return db.execute(_SQL["clear"], {"queue": queue, "now": self._now()}).rowcount
+        gone, others = self._taken_out("clear", queue=queue)
+        return len(gone) + others
 
     @override
     def size(self, queue: str) -> Sizes:
         with self._file.look("size") as db:
-            [row] = db.execute(_SQL["size"], {"queue": queue, "now": self._now()}).fetchall()
-        ready, delayed, leased, failed = row
-        return Sizes(ready=ready, delayed=delayed, leased=leased, failed=failed)
+            chosen = {"queue": queue, "now": self._now(), **_HELD}
+            [row] = db.execute(_SQL["size"], chosen).fetchall()
+        ready, delayed, leased, failed, held = row
+        return Sizes(ready=ready, delayed=delayed, leased=leased, failed=failed, held=held)
 
     @override
     def queues(self) -> list[str]:
@@ -386,7 +432,9 @@ class SqliteBackend(Backend):
             dues = [
                 due_of(due)
                 for queue in queues
-                for (due,) in db.execute(statement, {"queue": queue, "now": now}).fetchall()
+                for (due,) in db.execute(
+                    statement, {"queue": queue, "now": now, **_HELD}
+                ).fetchall()
             ]
         return max(0, min(dues) - now) / 1_000_000 if dues else None
 
@@ -422,6 +470,11 @@ class SqliteBackend(Backend):
     @override
     def limits(self) -> SqliteLimits:
         return self._limits
+
+    @property
+    @override
+    def plans(self) -> SqlitePlans:
+        return self._plans
 
     @override
     def bell(self, queues: Sequence[str]) -> Bell | None:
@@ -501,14 +554,30 @@ def _sound(db: Connection, turn: Iterable[Row], token: str, *, now: int) -> dict
     """Return the claims of rows by their numbers; move those that cannot be run to the failed jobs."""
     held: dict[int, Claim] = {}
     for row in turn:
-        number, alone, job, reason = row[0], bool(row[1]), row[2:], ""
+        number, alone, job, place, reason = row[0], bool(row[1]), row[2:-3], row[-3:], ""
         if job[2] is None:
             job, reason = _with_body(db, number, job)
         if reason := reason or flaws(job):
             _condemn(db, number, job, reason=reason, now=now)
+            passing = Passing(db, now)
+            passing.buried([(job[0], *place)])
+            passing.count()
         else:
-            held[number] = claim_of(job, token, alone=alone)
+            held[number] = claim_of(job, token, alone=alone, member=member_of(*place))
     return held
+
+
+def _with_canceled(db: Connection, claims: Iterable[Claim]) -> list[Claim]:
+    """Return claims, those of canceled batches marked."""
+    found = list(claims)
+    batches = {one.envelope.member.batch for one in found if one.envelope.member is not None}
+    if batches:
+        chosen = {"ids": _listed(batches)}
+        gone = {name for (name,) in db.execute(_SQL["canceled"], chosen).fetchall()}
+        for place, one in enumerate(found):
+            if gone and one.envelope.member is not None and one.envelope.member.batch in gone:
+                found[place] = evolve(one, canceled=True)
+    return found
 
 
 def _with_body(db: Connection, number: int, job: Row) -> tuple[Row, str]:

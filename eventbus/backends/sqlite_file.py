@@ -63,7 +63,7 @@ _SQL: Final = statements("sqlite.sql")
 
 #: "evbs": says that a file is ours.
 _APPLICATION_ID: Final = 0x65766273
-_SCHEMA: Final = 3
+_SCHEMA: Final = 4
 
 #: The rollback journal we choose; see the module's docstring.
 _ROLLBACK: Final = "PERSIST"

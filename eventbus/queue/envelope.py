@@ -12,7 +12,7 @@ from attrs import field, frozen
 from eventbus.defaults import DURATION_LIMIT, LIMIT_KEY_LENGTH, NAME_LENGTH
 from eventbus.errors import InvalidOption
 
-__all__ = ["Envelope", "UniqueKey", "new_id", "seconds", "valid_id", "valid_name"]
+__all__ = ["Envelope", "Member", "UniqueKey", "new_id", "seconds", "valid_id", "valid_name"]
 
 _NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{NAME_LENGTH - 1}}}")
 
@@ -133,6 +133,20 @@ class UniqueKey:
 
 
 @frozen(kw_only=True)
+class Member:
+    """The place of an envelope in a plan: in a chain, in a batch, or in one that is part of the other."""
+
+    #: The id of the batch that counts it; empty if none does.
+    batch: str = ""
+    #: Queue and id of the one whose turn comes when it is done; None if nobody's does.
+    next: tuple[str, str] | None = None
+    #: Queue and id of the one whose turn comes when it fails, and which goes when the chain is done.
+    catch: tuple[str, str] | None = None
+    #: Of one that is pushed: it waits for its turn, however much time passes.
+    held: bool = False
+
+
+@frozen(kw_only=True)
 class Envelope:
     """
     The stored form of a job: bytes for the store, and the little that the store must know.
@@ -150,3 +164,5 @@ class Envelope:
     delay: float = 0.0
     #: What no other in its queue may have; told to a store, and not handed out with a claim.
     unique: UniqueKey | None = field(default=None, eq=False)
+    #: Its place in a plan; None for what stands alone.
+    member: Member | None = field(default=None, eq=False)

@@ -1,4 +1,4 @@
--- The store of `sqlite://`, schema 3 (PRAGMA user_version; PRAGMA application_id says whose it is).
+-- The store of `sqlite://`, schema 4 (PRAGMA user_version; PRAGMA application_id says whose it is).
 --
 -- Tables
 --   envelopes  a job that is ready, delayed or leased; its row goes with its ack or burial
@@ -8,13 +8,18 @@
 --   spent      what counts against limits: how much, and until when; one row for each step of a window
 --   turns      when the next of those may come back whom a limit refused
 --   slots      who is in a place that only so many may be in at once
+--   batches    how many members of a batch are done; kept until somebody prunes them
 --
 -- An id is in one of the first two tables at most. Instants are whole microseconds since 1970, UTC.
 -- A body is read as bytes whatever it is: one that was mended in the `sqlite3` shell is text.
 -- `crc` is the CRC-32 of the body as it was pushed: a body that a disk has altered is not run. Who
 -- mends a body by hand sets it to NULL, which is not checked.
 -- `due` is the one instant that decides: when the delay is over, and for a leased row when its
--- lease ends. So what was lost is simply due again, and one index serves every claim.
+-- lease ends. So what was lost is simply due again, and one index serves every claim. What waits for its turn
+-- in a chain, or for a milestone of a batch, is held: due at the last instant that there is, 253402300799999999,
+-- or one before it where its batch has counted it as skipped, since what it was to follow has failed.
+--
+-- Who follows is told by queue and id, as one text: `emails/0192...`; a name has no slash in it.
 --
 -- SQLite keeps any value in any column. A claim looks at what it reads, and moves what cannot be run
 -- to the failed jobs; no statement here stumbles over a text where a number should be.
@@ -42,7 +47,10 @@ CREATE TABLE envelopes (
     crc        INTEGER,
     unique_key   TEXT,                      -- what no other in the queue may have; NULL: nothing
     unique_until INTEGER,                   -- an instant from which on another may have it; NULL: never
-    unique_since INTEGER                    -- when the first one had it of those that took its place
+    unique_since INTEGER,                   -- when the first one had it of those that took its place
+    batch        TEXT,                      -- the id of the one that counts it; NULL: none does
+    next         TEXT,                      -- whose turn comes when it is done; NULL: nobody's
+    catch        TEXT                       -- whose turn comes when it fails; NULL: nobody's
 );
 CREATE TABLE failed (
     number    INTEGER PRIMARY KEY,          -- order of failure
@@ -56,7 +64,10 @@ CREATE TABLE failed (
     losses    INTEGER NOT NULL,
     releases  INTEGER NOT NULL,
     error     TEXT NOT NULL,
-    crc       INTEGER
+    crc       INTEGER,
+    batch     TEXT,
+    next      TEXT,
+    catch     TEXT
 );
 CREATE INDEX envelopes_in_line ON envelopes (queue, due);
 CREATE INDEX envelopes_parked ON envelopes (number) WHERE parked <> '';
@@ -95,6 +106,22 @@ CREATE TABLE slots (
     PRIMARY KEY (name, owner)
 ) WITHOUT ROWID;
 CREATE INDEX slots_until ON slots (ends);
+CREATE TABLE batches (
+    number          INTEGER PRIMARY KEY,                 -- order in which they were opened
+    id              TEXT NOT NULL UNIQUE,
+    queue           TEXT NOT NULL,
+    name            TEXT NOT NULL,
+    allows_failures INTEGER NOT NULL,
+    waiting         TEXT NOT NULL,              -- JSON: by milestone, the ids of what comes then
+    reached         INTEGER NOT NULL,           -- which milestones, a bit each, in the order of MILESTONES
+    total           INTEGER NOT NULL,
+    succeeded       INTEGER NOT NULL,
+    failed          INTEGER NOT NULL,
+    skipped         INTEGER NOT NULL,
+    created_at      INTEGER NOT NULL,
+    canceled_at     INTEGER,
+    finished_at     INTEGER
+);
 
 -- :migrate_1
 -- From schema 1 to 2.
@@ -145,11 +172,43 @@ CREATE TABLE slots (
 ) WITHOUT ROWID;
 CREATE INDEX slots_until ON slots (ends);
 
+-- :migrate_3
+-- From schema 3 to 4.
+ALTER TABLE envelopes ADD COLUMN batch TEXT;
+ALTER TABLE envelopes ADD COLUMN next TEXT;
+ALTER TABLE envelopes ADD COLUMN catch TEXT;
+ALTER TABLE failed ADD COLUMN batch TEXT;
+ALTER TABLE failed ADD COLUMN next TEXT;
+ALTER TABLE failed ADD COLUMN catch TEXT;
+CREATE TABLE batches (
+    number          INTEGER PRIMARY KEY,
+    id              TEXT NOT NULL UNIQUE,
+    queue           TEXT NOT NULL,
+    name            TEXT NOT NULL,
+    allows_failures INTEGER NOT NULL,
+    waiting         TEXT NOT NULL,
+    reached         INTEGER NOT NULL,
+    total           INTEGER NOT NULL,
+    succeeded       INTEGER NOT NULL,
+    failed          INTEGER NOT NULL,
+    skipped         INTEGER NOT NULL,
+    created_at      INTEGER NOT NULL,
+    canceled_at     INTEGER,
+    finished_at     INTEGER
+);
+
 -- :push
 -- An id that is stored already, in either table, is passed over. Its last value is the id once more.
 INSERT INTO envelopes (id, queue, body, delay, pushed_at, due, crc)
 SELECT ?, ?, ?, ?, ?, ?, ?
 WHERE NOT EXISTS (SELECT 1 FROM failed WHERE id = ?)
+ON CONFLICT (id) DO NOTHING;
+
+-- :push_member
+-- As `push`, of what has a place in a plan.
+INSERT INTO envelopes (id, queue, body, delay, pushed_at, due, crc, batch, next, catch)
+SELECT :id, :queue, :body, :delay, :now, :due, :crc, :batch, :next, :catch
+WHERE NOT EXISTS (SELECT 1 FROM failed WHERE id = :id)
 ON CONFLICT (id) DO NOTHING;
 
 -- :is_stored
@@ -191,7 +250,7 @@ SELECT number, alone OR token IS NOT NULL, id, queue,
        delay, attempts,
        CASE WHEN losses BETWEEN 0 AND 1000000000 THEN losses ELSE 0 END
        + (token IS NOT NULL AND NOT shared),
-       exceptions, releases, pushed_at, crc
+       exceptions, releases, pushed_at, crc, batch, next, catch
 FROM envelopes
 WHERE queue = :queue AND due <= :now
 ORDER BY due, number
@@ -204,7 +263,7 @@ SELECT number, alone OR token IS NOT NULL, id, queue,
        delay, attempts,
        CASE WHEN losses BETWEEN 0 AND 1000000000 THEN losses ELSE 0 END
        + (token IS NOT NULL AND NOT shared),
-       exceptions, releases, pushed_at, crc
+       exceptions, releases, pushed_at, crc, batch, next, catch
 FROM envelopes
 WHERE queue = :queue AND due >= ''
 LIMIT :limit;
@@ -237,8 +296,9 @@ SELECT CASE WHEN EXISTS (SELECT 1 FROM failed WHERE id = :id)
 -- goes from table to table and is not handed out. (`failed` is not read here: SQLite would put the body
 -- aside first.)
 INSERT INTO failed
-    (id, queue, body, delay, pushed_at, failed_at, attempts, losses, releases, error, crc)
-SELECT :id, :queue, body, :delay, :pushed_at, :now, :attempts, :losses, :releases, :error, crc
+    (id, queue, body, delay, pushed_at, failed_at, attempts, losses, releases, error, crc, batch, next, catch)
+SELECT :id, :queue, body, :delay, :pushed_at, :now, :attempts, :losses, :releases, :error, crc,
+       batch, next, catch
 FROM envelopes
 WHERE number = :number;
 
@@ -253,7 +313,7 @@ RETURNING id;
 -- :ack
 DELETE FROM envelopes
 WHERE token = :token AND id IN (SELECT value FROM json_each(:ids))
-RETURNING id;
+RETURNING id, batch, next, catch;
 
 -- :release
 -- One that keeps its place is due since it was first due, or now if that were later.
@@ -281,11 +341,11 @@ WHERE queue IN (SELECT value FROM json_each(:queues)) AND due > :now AND token =
 -- :bury
 -- Followed by `ack` in the same transaction. Another failed job of its id stays as it is.
 INSERT INTO failed
-    (id, queue, body, delay, pushed_at, failed_at, attempts, losses, releases, error, crc)
+    (id, queue, body, delay, pushed_at, failed_at, attempts, losses, releases, error, crc, batch, next, catch)
 SELECT CASE WHEN EXISTS (SELECT 1 FROM failed WHERE id = envelopes.id)
             THEN substr(id, 1, 54) || '-' || lower(hex(randomblob(4))) ELSE id END,
        queue, body, delay, pushed_at, :now, attempts + :attempts, losses, releases + :releases,
-       :error, crc
+       :error, crc, batch, next, catch
 FROM envelopes
 WHERE token = :token AND id IN (SELECT value FROM json_each(:ids));
 
@@ -293,7 +353,8 @@ WHERE token = :token AND id IN (SELECT value FROM json_each(:ids));
 -- NULL stands for all queues. Of a body longer than `:most` bytes only the head is read.
 SELECT number, id, queue,
        CASE WHEN size > :most THEN substr(CAST(body AS BLOB), 1, :head) ELSE CAST(body AS BLOB) END,
-       size, delay, attempts, losses, releases, pushed_at, failed_at, error
+       size, delay, attempts, losses, releases, pushed_at, failed_at, error,
+       batch, next, catch
 FROM (SELECT *, CASE typeof(body) WHEN 'blob' THEN length(body) ELSE length(CAST(body AS BLOB)) END AS size
       FROM failed)
 WHERE number > :after
@@ -304,7 +365,8 @@ LIMIT :limit;
 -- :failed_named
 SELECT number, id, queue,
        CASE WHEN size > :most THEN substr(CAST(body AS BLOB), 1, :head) ELSE CAST(body AS BLOB) END,
-       size, delay, attempts, losses, releases, pushed_at, failed_at, error
+       size, delay, attempts, losses, releases, pushed_at, failed_at, error,
+       batch, next, catch
 FROM (SELECT *, CASE typeof(body) WHEN 'blob' THEN length(body) ELSE length(CAST(body AS BLOB)) END AS size
       FROM failed)
 WHERE number > :after
@@ -315,28 +377,30 @@ LIMIT :limit;
 
 -- :revive
 -- Followed by `purge` in the same transaction, if it moved anything.
-INSERT INTO envelopes (id, queue, body, delay, pushed_at, due, crc)
-SELECT id, queue, body, delay, pushed_at, :now, crc FROM failed WHERE id = :id
+INSERT INTO envelopes (id, queue, body, delay, pushed_at, due, crc, batch, next, catch)
+SELECT id, queue, body, delay, pushed_at, :now, crc, batch, next, catch FROM failed WHERE id = :id
 ON CONFLICT (id) DO NOTHING
-RETURNING queue;
+RETURNING queue, batch, next, catch;
 
 -- :purge
-DELETE FROM failed WHERE id = :id;
+DELETE FROM failed WHERE id = :id RETURNING id, batch, next, catch;
 
 -- :cancel
 -- A lease that has ended holds nothing any more.
 DELETE FROM envelopes
 WHERE id IN (SELECT value FROM json_each(:ids)) AND (token IS NULL OR due <= :now)
-RETURNING id;
+RETURNING id, batch, next, catch, due;
 
 -- :clear
-DELETE FROM envelopes WHERE queue = :queue AND (token IS NULL OR due <= :now);
+DELETE FROM envelopes WHERE queue = :queue AND (token IS NULL OR due <= :now)
+RETURNING id, batch, next, catch, due;
 
 -- :size
 SELECT count(*) FILTER (WHERE due <= :now),
-       count(*) FILTER (WHERE due > :now AND token IS NULL),
+       count(*) FILTER (WHERE due > :now AND token IS NULL AND NOT due BETWEEN :counted AND :held),
        count(*) FILTER (WHERE due > :now AND token IS NOT NULL),
-       (SELECT count(*) FROM failed WHERE queue = :queue)
+       (SELECT count(*) FROM failed WHERE queue = :queue),
+       count(*) FILTER (WHERE due BETWEEN :counted AND :held)
 FROM envelopes
 WHERE queue = :queue;
 
@@ -364,7 +428,8 @@ ORDER BY 1;
 -- Bodies as in `failed`.
 SELECT number, id, queue,
        CASE WHEN size > :most THEN substr(CAST(body AS BLOB), 1, :head) ELSE CAST(body AS BLOB) END,
-       size, delay, attempts, losses, releases, pushed_at, due, token IS NOT NULL, parked
+       size, delay, attempts, losses, releases, pushed_at, due, token IS NOT NULL, parked,
+       batch, next, catch
 FROM (SELECT *, CASE typeof(body) WHEN 'blob' THEN length(body) ELSE length(CAST(body AS BLOB)) END AS size
       FROM envelopes)
 WHERE number > :after
@@ -375,7 +440,8 @@ LIMIT :limit;
 -- :peek_parked
 SELECT number, id, queue,
        CASE WHEN size > :most THEN substr(CAST(body AS BLOB), 1, :head) ELSE CAST(body AS BLOB) END,
-       size, delay, attempts, losses, releases, pushed_at, due, token IS NOT NULL, parked
+       size, delay, attempts, losses, releases, pushed_at, due, token IS NOT NULL, parked,
+       batch, next, catch
 FROM (SELECT *, CASE typeof(body) WHEN 'blob' THEN length(body) ELSE length(CAST(body AS BLOB)) END AS size
       FROM envelopes)
 WHERE number > :after AND parked <> ''
@@ -387,20 +453,92 @@ LIMIT :limit;
 -- Bodies as in `failed`.
 SELECT number, id, queue,
        CASE WHEN size > :most THEN substr(CAST(body AS BLOB), 1, :head) ELSE CAST(body AS BLOB) END,
-       size, delay, attempts, losses, releases, pushed_at, due, token IS NOT NULL, parked
+       size, delay, attempts, losses, releases, pushed_at, due, token IS NOT NULL, parked,
+       batch, next, catch
 FROM (SELECT *, CASE typeof(body) WHEN 'blob' THEN length(body) ELSE length(CAST(body AS BLOB)) END AS size
       FROM envelopes)
 WHERE id IN (SELECT value FROM json_each(:ids))
   AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues)));
 
 -- :next_due
+-- Text, which sorts behind every number, is due now; what is held, never.
 SELECT due FROM envelopes
-WHERE queue = :queue AND (token IS NULL OR due <= :now)
+WHERE queue = :queue AND (token IS NULL OR due <= :now) AND NOT due BETWEEN :counted AND :held
 ORDER BY due
 LIMIT 1;
 
 -- :next_due_or_lost
-SELECT due FROM envelopes WHERE queue = :queue ORDER BY due LIMIT 1;
+SELECT due FROM envelopes
+WHERE queue = :queue AND NOT due BETWEEN :counted AND :held
+ORDER BY due
+LIMIT 1;
+
+-- :let_come
+UPDATE envelopes SET due = :now + CAST(round(delay * 1000000) AS INTEGER)
+WHERE id IN (SELECT value FROM json_each(:ids)) AND due BETWEEN :counted AND :held
+RETURNING id, queue;
+
+-- :rest
+-- Who is held, one behind the other; UNION, so that a circle ends.
+WITH RECURSIVE rest (id, next, due) AS (
+    SELECT id, next, due FROM envelopes
+    WHERE id = :id AND due BETWEEN :counted AND :held
+    UNION
+    SELECT one.id, one.next, one.due FROM rest
+    JOIN envelopes AS one ON one.id = substr(rest.next, instr(rest.next, '/') + 1)
+    WHERE one.due BETWEEN :counted AND :held
+)
+SELECT id, due FROM rest;
+
+-- :take_out
+DELETE FROM envelopes
+WHERE id IN (SELECT value FROM json_each(:ids)) AND due BETWEEN :counted AND :held;
+
+-- :count_rest
+UPDATE envelopes SET due = :due
+WHERE id IN (SELECT value FROM json_each(:ids)) AND due BETWEEN :counted AND :held;
+
+-- :link
+UPDATE envelopes SET next = :next WHERE id = :id AND queue = :queue RETURNING id;
+
+-- :unlink
+-- Whoever opens a batch leaves its place to another; what it had is in `place`, in the same transaction.
+UPDATE envelopes SET batch = NULL, next = NULL, catch = NULL WHERE id = :id AND token = :token;
+
+-- :place
+SELECT batch FROM envelopes WHERE id = :id AND token = :token;
+
+-- :open
+INSERT INTO batches
+    (id, queue, name, allows_failures, waiting, reached, total, succeeded, failed, skipped, created_at)
+VALUES (:id, :queue, :name, :allows_failures, :waiting, 0, 0, 0, 0, 0, :now)
+ON CONFLICT (id) DO NOTHING;
+
+-- :tally
+SELECT CAST(total AS INTEGER), CAST(succeeded AS INTEGER), CAST(failed AS INTEGER), CAST(skipped AS INTEGER),
+       allows_failures = 1, CAST(reached AS INTEGER), CAST(canceled_at AS INTEGER),
+       CAST(finished_at AS INTEGER), waiting
+FROM batches WHERE id = :id;
+
+-- :tell
+UPDATE batches
+SET total = :total, succeeded = :succeeded, failed = :failed, skipped = :skipped, reached = :reached,
+    canceled_at = :canceled_at, finished_at = :finished_at
+WHERE id = :id;
+
+-- :canceled
+SELECT id FROM batches WHERE id IN (SELECT value FROM json_each(:ids)) AND canceled_at IS NOT NULL;
+
+-- :batches
+SELECT number, id, queue, name, allows_failures = 1, total, succeeded, failed, skipped, created_at,
+       canceled_at, finished_at
+FROM batches
+WHERE number > :after AND (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
+ORDER BY number
+LIMIT :limit;
+
+-- :forget_batch
+DELETE FROM batches WHERE id = :id RETURNING waiting;
 
 -- :flag
 INSERT OR REPLACE INTO flags (name, value, ends) VALUES (:name, :value, :ends);

@@ -13,6 +13,7 @@ from eventbus.testing.contract.claiming import Claiming
 from eventbus.testing.contract.failing import Failing
 from eventbus.testing.contract.limiting import Limiting
 from eventbus.testing.contract.looking import Looking
+from eventbus.testing.contract.planning import Planning
 from eventbus.testing.contract.pushing import Pushing
 from eventbus.testing.contract.settling import Settling
 from eventbus.testing.contract.telling import Telling
@@ -21,7 +22,9 @@ from eventbus.testing.contract.uniqueness import Uniqueness
 __all__ = ["BackendContract"]
 
 
-class BackendContract(Pushing, Claiming, Settling, Failing, Looking, Telling, Limiting, Uniqueness):
+class BackendContract(
+    Pushing, Claiming, Settling, Failing, Looking, Telling, Limiting, Uniqueness, Planning
+):
     """
     The tests. A subclass gives the fixtures `backend` and `another`.
 

@@ -1,0 +1,258 @@
+"""Chains and batches in this process's memory: the reference for every other backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from attrs import evolve, frozen
+
+from eventbus.backends.base import Claim
+from eventbus.backends.instants import instant
+from eventbus.backends.plans import Milestone, NewBatch, StoredBatch, Tally
+from eventbus.queue.envelope import Envelope, Member
+
+__all__ = ["Held", "MemoryPlans", "Place"]
+
+
+class Held(Protocol):
+    """An entry, as far as plans are concerned."""
+
+    envelope: Envelope
+    #: It waits for its turn.
+    held: bool
+    #: Its batch has counted it as skipped: what it was to follow has failed.
+    counted: bool
+
+
+class Place(Protocol):
+    """What plans need of the store that they are part of."""
+
+    lock: AbstractContextManager[object]
+
+    def waiting(self, id: str) -> Held | None:
+        """Return an entry that waits for its turn."""
+        ...
+
+    def known(self, id: str) -> Held | None:
+        """Return an entry."""
+        ...
+
+    def let_come(self, id: str) -> None:
+        """Let the turn of an entry come."""
+        ...
+
+    def take_out(self, id: str) -> None:
+        """Remove an entry that waits for its turn."""
+        ...
+
+    def put(self, envelopes: Sequence[Envelope]) -> object:
+        """Store envelopes that are not unique."""
+        ...
+
+
+@frozen(eq=False)
+class _Batch:
+    new: NewBatch
+    tally: Tally
+    created_at: int
+    number: int
+
+    def stored(self) -> StoredBatch:
+        new, tally = self.new, self.tally
+        canceled, finished = tally.canceled_at, tally.finished_at
+        return StoredBatch(
+            id=new.id,
+            queue=new.queue,
+            name=new.name,
+            allows_failures=new.allows_failures,
+            total=tally.total,
+            succeeded=tally.succeeded,
+            failed=tally.failed,
+            skipped=tally.skipped,
+            created_at=instant(self.created_at),
+            canceled_at=None if canceled is None else instant(canceled),
+            finished_at=None if finished is None else instant(finished),
+            cursor=f"{self.number:020}",
+        )
+
+
+class MemoryPlans:
+    """
+    Keeps batches, and goes on with chains.
+
+    Args:
+        place: The store; its lock is held by whoever calls what is not of `PlanStore`.
+        now: Tells the instant, in microseconds.
+    """
+
+    def __init__(self, place: Place, now: Callable[[], int]) -> None:
+        self._place = place
+        self._now = now
+        self._batches: dict[str, _Batch] = {}
+
+    # What the verbs of jobs mean for the others.
+
+    def stored(self, envelope: Envelope) -> None:
+        """Count what was stored."""
+        batch = self._batch(envelope)
+        if batch is not None:
+            batch.tally.total += 1
+            batch.tally.close(self._now())
+
+    def is_canceled(self, envelope: Envelope) -> bool:
+        """Tell whether the batch of an envelope was canceled."""
+        batch = self._batch(envelope)
+        return batch is not None and batch.tally.canceled_at is not None
+
+    def acked(self, envelope: Envelope, *, skipped: bool) -> None:
+        """Let the next one come, and count this one."""
+        member = envelope.member
+        if member is None:
+            return
+        if member.next is not None and self._place.waiting(member.next[1]) is not None:
+            self._place.let_come(member.next[1])
+        elif member.catch is not None:
+            self._drop(member.catch[1])
+        self._note(envelope, succeeded=not skipped, skipped=int(skipped))
+
+    def buried(self, envelope: Envelope) -> None:
+        """Count one that failed, and those that will not follow it."""
+        member = envelope.member
+        if member is None:
+            return
+        if member.catch is not None and self._place.waiting(member.catch[1]) is not None:
+            self._place.let_come(member.catch[1])
+        rest = list(self._rest(member))
+        if member.batch:
+            for one in rest:
+                one.counted = True
+        self._note(envelope, failed=1, skipped=len(rest))
+
+    def revived(self, envelope: Envelope) -> None:
+        """Take back what was counted: it is to run after all, and those that follow it."""
+        member = envelope.member
+        batch = self._batch(envelope)
+        if member is None or batch is None:
+            return
+        rest = [one for one in self._rest(member) if one.counted]
+        for one in rest:
+            one.counted = False
+        batch.tally.reopen(failed=1, skipped=len(rest))
+
+    def purged(self, envelope: Envelope) -> None:
+        """Take out those that were to follow one that failed, and is forgotten."""
+        if envelope.member is not None:
+            self._take_out(envelope.member)
+
+    def canceled(self, envelope: Envelope, *, counted: bool = False) -> None:
+        """Take out those that were to follow one that was taken out, and count all of them."""
+        if envelope.member is not None:
+            gone = int(not counted) + self._take_out(envelope.member)
+            self._note(envelope, skipped=gone)
+
+    def _take_out(self, member: Member) -> int:
+        """Remove those that follow; return how many of them their batch has not counted yet."""
+        rest = list(self._rest(member))
+        for one in rest:
+            self._place.take_out(one.envelope.id)
+        if member.catch is not None:
+            self._drop(member.catch[1])
+        return sum(not one.counted for one in rest)
+
+    def _drop(self, id: str) -> None:
+        if self._place.waiting(id) is not None:
+            self._place.take_out(id)
+
+    def _rest(self, member: Member) -> Iterator[Held]:
+        following = member.next
+        seen: set[str] = set()
+        while following is not None and following[1] not in seen:
+            seen.add(following[1])
+            one = self._place.waiting(following[1])
+            if one is None:
+                return
+            yield one
+            following = one.envelope.member.next if one.envelope.member is not None else None
+
+    def _batch(self, envelope: Envelope) -> _Batch | None:
+        return None if envelope.member is None else self._batches.get(envelope.member.batch)
+
+    def _note(self, envelope: Envelope, **counts: int) -> None:
+        batch = self._batch(envelope)
+        if batch is not None:
+            self._reached(batch, batch.tally.note(self._now(), **counts))
+
+    def _reached(self, batch: _Batch, milestones: Sequence[Milestone]) -> None:
+        for milestone in milestones:
+            for id_ in batch.new.waiting.get(milestone, ()):
+                if self._place.waiting(id_) is not None:
+                    self._place.let_come(id_)
+        if Milestone.SUCCEEDED in milestones:
+            self._drop_waiting(batch, Milestone.FAILED, Milestone.CANCELED)
+
+    def _drop_waiting(self, batch: _Batch, *milestones: Milestone) -> None:
+        for milestone in milestones:
+            for id_ in batch.new.waiting.get(milestone, ()):
+                self._drop(id_)
+
+    # What is asked of a `PlanStore`.
+
+    def open(
+        self, batch: NewBatch, envelopes: Sequence[Envelope], instead: Claim | None = None
+    ) -> bool:
+        """Do what the verb does."""
+        with self._place.lock:
+            if batch.id in self._batches:
+                return False
+            now = self._now()
+            tally = Tally(allows_failures=batch.allows_failures)
+            kept = _Batch(batch, tally, now, len(self._batches))
+            self._batches[batch.id] = kept
+            self._place.put(envelopes)
+            if instead is not None and (one := self._place.known(instead.envelope.id)) is not None:
+                if (outer := self._batch(one.envelope)) is not None:
+                    outer.tally.total -= 1  # whoever has its place by now was counted above
+                one.envelope = evolve(one.envelope, member=None)
+            self._reached(kept, tally.close(now))
+        return True
+
+    def link(self, queue: str, id: str, next: tuple[str, str]) -> bool:
+        """Do what the verb does."""
+        with self._place.lock:
+            one = self._place.known(id)
+            if one is None or one.envelope.queue != queue:
+                return False
+            member = evolve(one.envelope.member or Member(), next=next)
+            one.envelope = evolve(one.envelope, member=member)
+        return True
+
+    def find(
+        self, *, ids: Sequence[str] | None = None, limit: int, after: str = ""
+    ) -> list[StoredBatch]:
+        """Do what the verb does."""
+        with self._place.lock:
+            found = [
+                one.stored() for id_, one in self._batches.items() if ids is None or id_ in ids
+            ]
+        return [one for one in found if one.cursor > after][:limit]
+
+    def cancel(self, id: str) -> bool:
+        """Do what the verb does."""
+        with self._place.lock:
+            batch = self._batches.get(id)
+            if batch is not None:
+                self._reached(batch, batch.tally.cancel(self._now()))
+        return batch is not None
+
+    def forget(self, ids: Sequence[str]) -> list[str]:
+        """Do what the verb does."""
+        gone: list[str] = []
+        with self._place.lock:
+            for id_ in ids:
+                batch = self._batches.pop(id_, None)
+                if batch is not None:
+                    self._drop_waiting(batch, *Milestone)
+                    gone.append(id_)
+        return gone
