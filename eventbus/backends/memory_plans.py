@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from attrs import evolve, frozen
 
-from eventbus.backends.base import Claim
 from eventbus.backends.instants import instant
 from eventbus.backends.plans import Milestone, NewBatch, StoredBatch, Tally
 from eventbus.queue.envelope import Envelope, Member
@@ -91,6 +91,7 @@ class MemoryPlans:
         self._place = place
         self._now = now
         self._batches: dict[str, _Batch] = {}
+        self._numbers = count()
 
     # What the verbs of jobs mean for the others.
 
@@ -112,7 +113,7 @@ class MemoryPlans:
         if member is None:
             return
         if member.next is not None and self._place.waiting(member.next[1]) is not None:
-            self._place.let_come(member.next[1])
+            self._let_come(member.next[1])
         elif member.catch is not None:
             self._drop(member.catch[1])
         self._note(envelope, succeeded=not skipped, skipped=int(skipped))
@@ -122,8 +123,8 @@ class MemoryPlans:
         member = envelope.member
         if member is None:
             return
-        if member.catch is not None and self._place.waiting(member.catch[1]) is not None:
-            self._place.let_come(member.catch[1])
+        if member.catch is not None:
+            self._let_come(member.catch[1])
         rest = list(self._rest(member))
         if member.batch:
             for one in rest:
@@ -149,6 +150,7 @@ class MemoryPlans:
     def canceled(self, envelope: Envelope, *, counted: bool = False) -> None:
         """Take out those that were to follow one that was taken out, and count all of them."""
         if envelope.member is not None:
+            self._drop(envelope.id)
             gone = int(not counted) + self._take_out(envelope.member)
             self._note(envelope, skipped=gone)
 
@@ -156,14 +158,35 @@ class MemoryPlans:
         """Remove those that follow; return how many of them their batch has not counted yet."""
         rest = list(self._rest(member))
         for one in rest:
-            self._place.take_out(one.envelope.id)
+            self._drop(one.envelope.id)
         if member.catch is not None:
             self._drop(member.catch[1])
         return sum(not one.counted for one in rest)
 
+    def _let_come(self, id: str) -> None:
+        """Let the turn of an envelope come; of one that stands for a batch which has not begun, that of the batch."""
+        batch = self._batches.get(id)
+        if batch is not None and not batch.tally.begun:
+            self._begin(batch)
+        elif self._place.waiting(id) is not None:
+            self._place.let_come(id)
+
+    def _begin(self, batch: _Batch) -> None:
+        self._reached(batch, batch.tally.begin(self._now()))
+
     def _drop(self, id: str) -> None:
+        """Remove an envelope that waits for its turn; and its batch, where it stands for one that has not begun."""
         if self._place.waiting(id) is not None:
             self._place.take_out(id)
+        batch = self._batches.get(id)
+        if batch is not None and not batch.tally.begun:
+            self._forget(id)
+
+    def _forget(self, id: str) -> bool:
+        batch = self._batches.pop(id, None)
+        if batch is not None:
+            self._drop_waiting(batch, *Milestone)
+        return batch is not None
 
     def _rest(self, member: Member) -> Iterator[Held]:
         following = member.next
@@ -187,36 +210,32 @@ class MemoryPlans:
     def _reached(self, batch: _Batch, milestones: Sequence[Milestone]) -> None:
         for milestone in milestones:
             for id_ in batch.new.waiting.get(milestone, ()):
-                if self._place.waiting(id_) is not None:
-                    self._place.let_come(id_)
+                self._let_come(id_)
         if Milestone.SUCCEEDED in milestones:
             self._drop_waiting(batch, Milestone.FAILED, Milestone.CANCELED)
 
     def _drop_waiting(self, batch: _Batch, *milestones: Milestone) -> None:
         for milestone in milestones:
             for id_ in batch.new.waiting.get(milestone, ()):
+                one = self._place.waiting(id_)
+                if one is not None and one.envelope.member is not None:
+                    self._take_out(one.envelope.member)
                 self._drop(id_)
 
     # What is asked of a `PlanStore`.
 
-    def open(
-        self, batch: NewBatch, envelopes: Sequence[Envelope], instead: Claim | None = None
-    ) -> bool:
+    def open(self, batches: Sequence[NewBatch], envelopes: Sequence[Envelope]) -> None:
         """Do what the verb does."""
         with self._place.lock:
-            if batch.id in self._batches:
-                return False
-            now = self._now()
-            tally = Tally(allows_failures=batch.allows_failures)
-            kept = _Batch(batch, tally, now, len(self._batches))
-            self._batches[batch.id] = kept
+            new = [one for one in batches if one.id not in self._batches]
+            for batch in new:
+                tally = Tally(allows_failures=batch.allows_failures)
+                number = next(self._numbers)
+                self._batches[batch.id] = _Batch(batch, tally, self._now(), number)
             self._place.put(envelopes)
-            if instead is not None and (one := self._place.known(instead.envelope.id)) is not None:
-                if (outer := self._batch(one.envelope)) is not None:
-                    outer.tally.total -= 1  # whoever has its place by now was counted above
-                one.envelope = evolve(one.envelope, member=None)
-            self._reached(kept, tally.close(now))
-        return True
+            for batch in new:
+                if Milestone.BEGUN not in batch.waiting:
+                    self._begin(self._batches[batch.id])
 
     def link(self, queue: str, id: str, next: tuple[str, str]) -> bool:
         """Do what the verb does."""
@@ -248,11 +267,5 @@ class MemoryPlans:
 
     def forget(self, ids: Sequence[str]) -> list[str]:
         """Do what the verb does."""
-        gone: list[str] = []
         with self._place.lock:
-            for id_ in ids:
-                batch = self._batches.pop(id_, None)
-                if batch is not None:
-                    self._drop_waiting(batch, *Milestone)
-                    gone.append(id_)
-        return gone
+            return [one for one in ids if self._forget(one)]

@@ -20,6 +20,7 @@ from eventbus.backends.base import (
     StoredJob,
     Verdict,
 )
+from eventbus.backends.plans import NewBatch, PlanStore, StoredBatch
 from eventbus.errors import UnsupportedOption
 from eventbus.queue.envelope import Envelope
 
@@ -44,7 +45,29 @@ _CAPABILITIES: Final = Capabilities(
     failed_jobs=False,
     results=True,  # what never runs has none
     unique=True,  # of which it stores none
+    plans=True,  # the same
 )
+
+
+class _NoPlans:
+    """Keeps no batch, and lets nobody come."""
+
+    def open(self, batches: Sequence[NewBatch], envelopes: Sequence[Envelope]) -> None:
+        """Drop them."""
+
+    def link(self, queue: str, id: str, next: tuple[str, str]) -> bool:
+        return False
+
+    def find(
+        self, *, ids: Sequence[str] | None = None, limit: int, after: str = ""
+    ) -> list[StoredBatch]:
+        return []
+
+    def cancel(self, id: str) -> bool:
+        return False
+
+    def forget(self, ids: Sequence[str]) -> list[str]:
+        return []
 
 
 class NullBackend(Backend):
@@ -56,7 +79,7 @@ class NullBackend(Backend):
         >>> backend.push([Envelope(id="a", queue="emails", body=b"{}")])
         {}
         >>> backend.size("emails")
-        Sizes(ready=0, delayed=0, leased=0, failed=0)
+        Sizes(ready=0, delayed=0, leased=0, failed=0, held=0)
     """
 
     name = "null://"
@@ -154,6 +177,11 @@ class NullBackend(Backend):
     @override
     def kept(self, name: str) -> bytes | None:
         return None
+
+    @property
+    @override
+    def plans(self) -> PlanStore:
+        return _NoPlans()
 
     @override
     def next_due(self, queues: Sequence[str], *, leased: bool = False) -> float | None:

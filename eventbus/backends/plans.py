@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import define, field, frozen
 
 if TYPE_CHECKING:
-    from eventbus.backends.base import Claim
     from eventbus.queue.envelope import Envelope
 
 __all__ = ["Milestone", "NewBatch", "PlanStore", "StoredBatch", "Tally"]
@@ -26,6 +25,8 @@ __all__ = ["Milestone", "NewBatch", "PlanStore", "StoredBatch", "Tally"]
 class Milestone(StrEnum):
     """What is reached once by a batch; the envelopes that wait for it are due then."""
 
+    #: Its turn has come; where nothing waits for that, it has as soon as it is opened.
+    BEGUN = "begun"
     #: The first of its members is settled.
     STARTED = "started"
     #: The first of them has failed.
@@ -44,7 +45,12 @@ MILESTONES = tuple(Milestone)
 
 @frozen(kw_only=True)
 class NewBatch:
-    """A batch that is to be kept; its members are counted as they are stored."""
+    """
+    A batch that is to be kept; its members are counted as they are stored.
+
+    An envelope that has its id stands for it in another plan: a batch whose turn is to come begins then, and when it
+    is finished, the envelope is due.
+    """
 
     id: str
     #: Where all of its members lie, and what waits for its milestones.
@@ -93,6 +99,8 @@ class Tally:
 
     Example:
         >>> tally = Tally(total=2)
+        >>> [one.value for one in tally.begin(0)]
+        ['begun']
         >>> [one.value for one in tally.note(1, succeeded=1)]
         ['started']
         >>> [one.value for one in tally.note(2, failed=1)]
@@ -118,6 +126,15 @@ class Tally:
         """How many are not settled."""
         return self.total - self.succeeded - self.failed - self.skipped
 
+    @property
+    def begun(self) -> bool:
+        """Whether its turn has come."""
+        return bool(self.reached & 1)
+
+    def begin(self, now: int) -> list[Milestone]:
+        """Let its turn come; return what is reached by it for the first time."""
+        return self._first([Milestone.BEGUN]) + self.close(now)
+
     def note(
         self, now: int, *, succeeded: int = 0, failed: int = 0, skipped: int = 0
     ) -> list[Milestone]:
@@ -141,7 +158,7 @@ class Tally:
 
     def close(self, now: int) -> list[Milestone]:
         """See whether all are settled; return what is reached by it for the first time."""
-        if self.pending > 0:
+        if self.pending > 0 or not self.begun:
             self.finished_at = None
             return []
         if self.finished_at is None:
@@ -175,17 +192,13 @@ class PlanStore(Protocol):
     delay. Where one is taken out that others were to follow, they are taken out with it.
     """
 
-    def open(
-        self, batch: NewBatch, envelopes: Sequence[Envelope], instead: Claim | None = None
-    ) -> bool:
+    def open(self, batches: Sequence[NewBatch], envelopes: Sequence[Envelope]) -> None:
         """
-        Keep a batch and store its envelopes, all in one step; False if it is kept already, and nothing was done.
+        Keep batches and store envelopes, all in one step; what is kept or stored already is passed over.
 
         Args:
-            batch: Which. One without members is finished at once.
-            envelopes: Its members, and what waits for its milestones.
-            instead: A claim whose place in its own plan goes to another: what it was a member of neither counts
-                its end nor goes on by it.
+            batches: Which. One without members is finished as soon as it has begun.
+            envelopes: Their members, what waits for their milestones, and the chains that they are part of.
         """
         ...
 

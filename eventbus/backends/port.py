@@ -19,6 +19,7 @@ from eventbus.backends.base import (
     StoredJob,
 )
 from eventbus.backends.limit_port import LimitPort
+from eventbus.backends.plan_port import PlanPort
 from eventbus.backends.orders import ALL_QUEUES, PAUSE, RESTART, Orders
 from eventbus.defaults import (
     BODY_SIZE_LIMIT,
@@ -490,6 +491,11 @@ class Port:
         """The limits that are kept beside the jobs."""
         return LimitPort(self.backend, self._errors, f"connection {self.name!r}")
 
+    @property
+    def plans(self) -> PlanPort:
+        """The chains and batches that are kept with the jobs."""
+        return PlanPort(self.backend, self._errors, self._envelopes)
+
     def bell(self, queues: Sequence[str]) -> Bell | None:
         """Return what rings when `queues` get something or an order is given, if the store can."""
         names = self._queues(queues)
@@ -602,6 +608,8 @@ class Port:
             self._body(envelope.body)
             if envelope.unique is not None and not self.backend.capabilities.unique:
                 raise UnsupportedOption(backend=self.backend.name, capability="unique")
+            if envelope.member is not None and not self.backend.capabilities.plans:
+                raise UnsupportedOption(backend=self.backend.name, capability="plans")
 
     def _id(self, value: object) -> None:
         if not valid_id(value):

@@ -29,7 +29,7 @@ from eventbus.backends.base import (
 from eventbus.backends.instants import span
 from eventbus.backends.redis_bell import RedisBell
 from eventbus.backends.redis_calls import Call, Unanswered, told
-from eventbus.backends.redis_claims import Claims
+from eventbus.backends.redis_claims import Claims, places_of
 from eventbus.backends.redis_examination import examine_redis
 from eventbus.backends.redis_lent import lent, shown
 from eventbus.backends.redis_limits import RedisLimits
@@ -37,6 +37,7 @@ from eventbus.backends.redis_lines import at_once
 from eventbus.backends.redis_link import Link
 from eventbus.backends.redis_loops import Loops
 from eventbus.backends.redis_pages import Pages
+from eventbus.backends.redis_plans import RedisPlans, is_held, words_of
 from eventbus.backends.redis_store import Store, steps
 from eventbus.defaults import DURATION_LIMIT, REDIS_PREFIX, REDIS_STEP
 from eventbus.errors import BackendError, StoredUnknown, UnsupportedOption
@@ -88,6 +89,7 @@ class RedisBackend(Backend):
         results=True,
         unique=True,
         limits=True,
+        plans=True,
     )
 
     def __init__(
@@ -109,6 +111,7 @@ class RedisBackend(Backend):
         self._claims = Claims(self._store)
         self._pages = Pages(self._store)
         self._limits = RedisLimits(self._store)
+        self._plans = RedisPlans(self._store)
         #: The queues whose names are written down, as far as this process knows.
         self._listed: set[str] = set()
 
@@ -129,11 +132,16 @@ class RedisBackend(Backend):
     async def _push(self, link: Link, envelopes: Sequence[Envelope]) -> dict[str, str]:
         by_queue: dict[str, list[Envelope]] = {}
         unique: list[Envelope] = []
+        members: dict[str, list[Envelope]] = {}
         for envelope in envelopes:
-            if envelope.unique is None:
-                by_queue.setdefault(envelope.queue, []).append(envelope)
-            else:
+            if envelope.unique is not None:
                 unique.append(envelope)
+            elif envelope.member is not None:
+                members.setdefault(envelope.queue, []).append(envelope)
+            else:
+                by_queue.setdefault(envelope.queue, []).append(envelope)
+        # The first of a chain last: where this is cut, nothing has begun.
+        planned = sorted(members, key=lambda queue: not is_held((), members[queue]))
         used = dict.fromkeys(envelope.queue for envelope in envelopes)
         new = [self._store.listing(queue) for queue in used if queue not in self._listed]
         groups = self._store.groups(list(by_queue)) if by_queue else []
@@ -141,13 +149,15 @@ class RedisBackend(Backend):
             *new,
             *(self._pushing(queues, by_queue) for queues in groups),
             *(self._pushing_unique(one) for one in unique),
+            *(self._pushing_members(queue, members[queue]) for queue in planned),
         ]
         try:
             answers = (await link.asked("push", calls)).replies[len(new) :]
-            several = answers[: len(groups)]
-            single = [(is_new, gone.decode()) for is_new, gone in answers[len(groups) :]]
-            pushed = [*groups, *([one.queue] for one in unique)]
-            for queues, is_new in zip(pushed, [*several, *(one for one, _ in single)], strict=True):
+            several, others = answers[: len(groups)], answers[len(groups) :]
+            single = [(is_new, gone.decode()) for is_new, gone in others[: len(unique)]]
+            pushed = [*groups, *([one.queue] for one in unique), *([queue] for queue in planned)]
+            told = [*several, *(one for one, _ in single), *others[len(unique) :]]
+            for queues, is_new in zip(pushed, told, strict=True):
                 if is_new and not self._listed.isdisjoint(queues):
                     # It was written down once, and there was nothing left of it: the server has forgotten.
                     self._listed.difference_update(queues)
@@ -178,6 +188,10 @@ class RedisBackend(Backend):
         values = (unique.key, span(unique.life), int(unique.replaces), span(unique.latest))
         delay, bell = repr(float(one.delay)), self._store.bell(one.queue)
         return self._store.call("push_unique", [one.queue], bell, one.id, delay, one.body, *values)
+
+    def _pushing_members(self, queue: str, envelopes: Sequence[Envelope]) -> Call:
+        words = words_of(envelopes)
+        return self._store.call("push_members", [queue], self._store.bell(queue), *words)
 
     @override
     def claim(self, queues: Sequence[str], *, limit: int, lease: float, token: str) -> list[Claim]:
@@ -218,26 +232,32 @@ class RedisBackend(Backend):
 
     @override
     def revive(self, ids: Sequence[str]) -> list[str]:
-        return self._each_queue("revive", ids, lambda queue: [self._store.bell(queue)])
+        moved: set[str] = set()
+        for queue in self.queues() if ids else ():
+            for step in steps(ids):
+                call = self._store.call("revive", [queue], self._store.bell(queue), *step)
+                moved.update(name.decode() for name in self._store.move("revive", call))
+        return [name for name in dict.fromkeys(ids) if name in moved]
 
     @override
     def purge(self, ids: Sequence[str]) -> list[str]:
-        return self._each_queue("purge", ids)
+        return self._taken_out("purge", ids, lambda _: [])
 
     @override
     def cancel(self, ids: Sequence[str]) -> list[str]:
-        return self._each_queue("cancel", ids)
+        return self._taken_out("cancel", ids, lambda queue: [self._store.bell(queue)])
 
-    def _each_queue(
-        self, operation: str, ids: Sequence[str], before: Callable[[str], list[str]] | None = None
+    def _taken_out(
+        self, operation: str, ids: Sequence[str], before: Callable[[str], list[str]]
     ) -> list[str]:
-        """Run a script for ids that may lie in any queue; return those that it returned, in order."""
+        """Take ids out that may lie in any queue, and those that follow them; return which of these were there."""
         gone: set[str] = set()
         for queue in self.queues() if ids else ():
-            first = [] if before is None else before(queue)
             for step in steps(ids):
-                call = self._store.call(operation, [queue], *first, *step)
-                gone.update(name.decode() for name in self._store.move(operation, call))
+                call = self._store.call(operation, [queue], *before(queue), *step)
+                found, others, _ = self._store.move(operation, call)
+                gone.update(name.decode() for name in found)
+                self._claims.take_out(places_of(others))
         return [name for name in dict.fromkeys(ids) if name in gone]
 
     @override
@@ -248,14 +268,15 @@ class RedisBackend(Backend):
             if not page.ids:
                 return count
             number, last = page.number, page.last
-            call = self._store.call("cancel", [queue], *page.ids)
-            count += len(self._store.move("clear", call))
+            call = self._store.call("cancel", [queue], self._store.bell(queue), *page.ids)
+            gone, others, more = self._store.move("clear", call)
+            count += len(gone) + more + self._claims.take_out(places_of(others))
 
     @override
     def size(self, queue: str) -> Sizes:
         found = self._store.ask_one("size", self._store.call("size", [queue]))
-        ready, delayed, leased, failed = found
-        return Sizes(ready=ready, delayed=delayed, leased=leased, failed=failed)
+        ready, delayed, leased, failed, held = found
+        return Sizes(ready=ready, delayed=delayed, leased=leased, failed=failed, held=held)
 
     @override
     def queues(self) -> list[str]:
@@ -309,6 +330,11 @@ class RedisBackend(Backend):
     def limits(self) -> RedisLimits:
         return self._limits
 
+    @property
+    @override
+    def plans(self) -> RedisPlans:
+        return self._plans
+
     @override
     def bell(self, queues: Sequence[str]) -> Bell:
         return RedisBell(self._link, [*map(self._store.bell, queues), self._store.everybody])
@@ -328,3 +354,4 @@ class RedisBackend(Backend):
         if self._loops is not None:
             await self._loops.aclose()
         await super().aclose()
+

@@ -49,6 +49,8 @@ _PART: Final = re.compile(r"^(?=local (?:function )?(\w+))", re.MULTILINE)
 _FLAGS: Final[Mapping[str, str]] = {
     "push": "",
     "push_unique": "",
+    "push_members": "",
+    "open": "",
     "revive": "",
     "flag": "",
     # A replica is asked as well, and one that lost its master.
@@ -58,6 +60,10 @@ _FLAGS: Final[Mapping[str, str]] = {
 #: What a script answers, where it is no list.
 _ANSWERS: Final[Mapping[str, tuple[type, ...]]] = {
     "push": (int,),
+    "push_members": (int,),
+    "open": (int,),
+    "link": (int,),
+    "cancel_batch": (int,),
     "next_due": (bytes, type(None)),
     "kept": (bytes, type(None)),
     "spend": (bytes,),

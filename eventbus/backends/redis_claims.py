@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from eventbus.backends.base import Charge, Claim
 from eventbus.backends.instants import span
 from eventbus.backends.redis_calls import Call, Unanswered
-from eventbus.backends.redis_records import MOST, Flaw, claim_of, is_alone
+from eventbus.backends.redis_records import MOST, WORDS, Flaw, claim_of, is_alone
 from eventbus.backends.redis_store import Store, steps
 from eventbus.defaults import REDIS_STEP
 from eventbus.errors import DecodeError
 from eventbus.queue.envelope import new_id, valid_id
 
-__all__ = ["Claims"]
+__all__ = ["Claims", "places_of"]
 
 #: What a settlement that was sent twice finds where the first time did it.
 _DONE: Final[Mapping[str, str]] = {
@@ -22,6 +22,13 @@ _DONE: Final[Mapping[str, str]] = {
     "release": "waits",
     "bury": "failed",
 }
+
+
+class _Kind(NamedTuple):
+    """Which script settles a claim."""
+
+    member: bool
+    skipped: bool
 
 
 class Claims:
@@ -80,11 +87,11 @@ class Claims:
 
     def _whole(self, queues: Sequence[str], found: Sequence[Any], token: str) -> Iterator[Claim]:
         """Return the claims of what was found; what cannot be run is moved to the failed jobs."""
-        for first in range(0, len(found), 4):
-            place, name, kept, counts = found[first : first + 4]
+        for first in range(0, len(found), WORDS):
+            place, name, kept, counts, member = found[first : first + WORDS]
             queue = queues[int(place)]
             try:
-                yield claim_of(name, queue, kept, counts, token)
+                yield claim_of(name, queue, kept, counts, token, member)
             except Flaw as flaw:
                 self._condemn(queue, name, token, f"{flaw}")
 
@@ -94,7 +101,8 @@ class Claims:
         new = shown if valid_id(shown) else f"unknown-{new_id()}"
         error = DecodeError(reason=reason, envelope=new)
         text = f"{type(error).__name__}: {error}"
-        call = self._store.call("condemn", [queue], name, token, new, text)
+        bell = self._store.bell(queue)
+        call = self._store.call("condemn", [queue], name, token, new, text, bell)
         self._store.ask("claim", [call])
 
     def unclaim(self, queues: Sequence[str], *, token: str) -> int:
@@ -112,23 +120,64 @@ class Claims:
     def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
         """Do what the verb does."""
         return self._settle(
-            "extend", claims, lambda queue: self._store.call("extend", [queue], span(lease))
+            "extend", claims, lambda queue, _: self._store.call("extend", [queue], span(lease))
         )
 
     def ack(self, claims: Sequence[Claim]) -> list[Claim]:
         """Do what the verb does."""
-        return self._settle("ack", claims, lambda queue: self._store.call("ack", [queue]))
+        self._go_on_elsewhere(claims)
+        return self._settle("ack", claims, self._acking)
+
+    def _acking(self, queue: str, kind: _Kind) -> Call:
+        if not kind.member:
+            return self._store.call("ack", [queue])
+        bell = self._store.bell(queue)
+        return self._store.call("ack_members", [queue], bell, int(kind.skipped))
+
+    def _go_on_elsewhere(self, claims: Sequence[Claim]) -> None:
+        """
+        Let the turn come of those in other queues that follow, before they are gone whom they follow.
+
+        It is another slot of a cluster, so it is no one step. Where it is cut, the one before runs again, and
+        finds that its next one has come.
+        """
+        for claim in claims:
+            member, queue = claim.envelope.member, claim.envelope.queue
+            if member is None or member.next is None or member.next[0] == queue:
+                continue
+            held = self._store.ask_one("ack", self._store.call("held", [queue], claim.token))
+            if claim.envelope.id.encode() not in held:
+                continue  # stale: it is somebody else's to say
+            if not self.let_come(*member.next) and member.catch is not None:
+                self.take_out([member.catch])
+
+    def let_come(self, queue: str, id: str) -> bool:
+        """Let the turn of one come; return whether it waited for it."""
+        call = self._store.call("turn_of", [queue], self._store.bell(queue), id)
+        return bool(self._store.ask_one("ack", call))
+
+    def take_out(self, places: Sequence[tuple[str, str]]) -> int:
+        """Take those out that wait for their turns, and those that follow them; return how many these were."""
+        count, left = 0, list(places)
+        while left:
+            queue, name = left.pop()
+            call = self._store.call("take_out", [queue], name)
+            gone, others, more = self._store.ask_one("cancel", call)
+            count += len(gone) + more
+            # Whoever is gone leads nowhere, so this ends, whatever the keys say.
+            left += places_of(others)
+        return count
 
     def free(self, claims: Sequence[Claim]) -> None:
         """Do what the verb does."""
-        self._settle("free", claims, lambda queue: self._store.call("free", [queue]))
+        self._settle("free", claims, lambda queue, _: self._store.call("free", [queue]))
 
     def release(
         self, claims: Sequence[Claim], *, delay: float, charge: Charge, parked: str
     ) -> list[Claim]:
         """Do what the verb does."""
         return self._settle(
-            "release", claims, lambda queue: self._releasing(queue, delay, charge, parked)
+            "release", claims, lambda queue, _: self._releasing(queue, delay, charge, parked)
         )
 
     def _releasing(self, queue: str, delay: float, charge: Charge, parked: str = "") -> Call:
@@ -147,28 +196,40 @@ class Claims:
     def bury(self, claims: Sequence[Claim], *, error: str, charge: Charge) -> list[Claim]:
         """Do what the verb does."""
         counted = int(charge in {Charge.ERROR, Charge.ATTEMPT}), int(charge is Charge.RELEASE)
-        return self._settle(
-            "bury", claims, lambda queue: self._store.call("bury", [queue], *counted, error)
-        )
+
+        def begun(queue: str, kind: _Kind) -> Call:
+            if not kind.member:
+                return self._store.call("bury", [queue], *counted, error)
+            bell = self._store.bell(queue)
+            return self._store.call("bury_members", [queue], bell, *counted, error)
+
+        stale = self._settle("bury", claims, begun)
+        for claim in claims:
+            member = claim.envelope.member
+            # It is told by now that it failed: where this is cut, what catches waits for a hand.
+            if member is not None and member.catch is not None and claim not in stale:
+                self.let_come(*member.catch)
+        return stale
 
     def _settle(
-        self, operation: str, claims: Sequence[Claim], begun: Callable[[str], Call]
+        self, operation: str, claims: Sequence[Claim], begun: Callable[[str, _Kind], Call]
     ) -> list[Claim]:
         """
-        Settle claims, a call for each queue; return the stale, in the order of `claims`.
+        Settle claims, a call for each queue, and for members of plans; return the stale, in the order of `claims`.
 
         Args:
             operation: The verb.
             claims: Which.
             begun: Returns the call for a queue, without ids and tokens.
         """
-        by_queue: dict[str, list[Claim]] = {}
+        by_queue: dict[tuple[str, _Kind], list[Claim]] = {}
         for claim in claims:
-            by_queue.setdefault(claim.envelope.queue, []).append(claim)
-        batches = [(queue, step) for queue, found in by_queue.items() for step in steps(found)]
+            kind = _Kind(claim.envelope.member is not None, claim.skipped)
+            by_queue.setdefault((claim.envelope.queue, kind), []).append(claim)
+        batches = [(place, step) for place, found in by_queue.items() for step in steps(found)]
         calls = [
-            begun(queue).followed_by(word for one in step for word in (one.envelope.id, one.token))
-            for queue, step in batches
+            begun(*place).followed_by(word for one in step for word in (one.envelope.id, one.token))
+            for place, step in batches
         ]
         try:
             answer = self._store.link.ask(operation, calls)
@@ -189,6 +250,12 @@ class Claims:
         if self._unsure and operation in _DONE:
             self._unsure.difference_update(map(_mark, claims))
         return [claim for claim in claims if _mark(claim) in stale]
+
+
+def places_of(found: Sequence[bytes]) -> list[tuple[str, str]]:
+    """Return queues and ids, as they are kept."""
+    told = [one.decode("utf-8", "replace").partition("/") for one in found]
+    return [(queue, name) for queue, _, name in told]
 
 
 def _mark(claim: Claim) -> tuple[str, str]:

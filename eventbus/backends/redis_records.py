@@ -13,17 +13,22 @@ from typing import Any, Final
 
 from eventbus.backends.base import Claim, FailedJob, State, StoredJob
 from eventbus.backends.instants import LATEST, instant
+from eventbus.backends.plans import StoredBatch
 from eventbus.defaults import BODY_SIZE_LIMIT, DURATION_LIMIT
-from eventbus.queue.envelope import Envelope, valid_id
+from eventbus.queue.envelope import Envelope, Member, valid_id
 
 __all__ = [
     "MOST",
     "NUMBER",
+    "WORDS",
     "Flaw",
     "claim_of",
     "failed_jobs",
     "failed_place",
     "is_alone",
+    "member_of",
+    "placed",
+    "stored_batches",
     "stored_jobs",
 ]
 
@@ -33,9 +38,18 @@ NUMBER: Final = 12
 #: A body is kept behind when it was pushed and its delay: the most bytes that are read.
 MOST: Final = BODY_SIZE_LIMIT + 64
 
+#: How many words the script `claim` says of each job.
+WORDS: Final = 5
+#: From when on a job that waits is held, as its due.
+HELD: Final = 2**53 - 2
+
 _MOST: Final = 1_000_000_000
 _COUNTS: Final = re.compile(rb"(\d{1,10}) (\d{1,10}) (\d{1,10}) (\d{1,10}) [01]")
 _FAILURE: Final = re.compile(rb"(\d{1,16}) (\d{1,10}) (\d{1,10}) (\d{1,10}) (\d{1,16}) ", re.DOTALL)
+
+_BATCH: Final = re.compile(
+    rb"(\d{1,12}) (\d{1,10}) (\d{1,10}) (\d{1,10}) (\d{1,10}) ([01]) (\d{1,2}) (\d{1,16}) (\d{1,16}) (\d{1,16}) "
+)
 
 _GONE: Final = "its body is gone"
 _FORM: Final = "its body is kept in a form that is not ours, or its id is none"
@@ -46,7 +60,9 @@ class Flaw(Exception):  # noqa: N818 -- it never leaves the backend
     """Why what was claimed cannot be run."""
 
 
-def claim_of(name: bytes, queue: str, kept: bytes | int, counts: bytes, token: str) -> Claim:
+def claim_of(
+    name: bytes, queue: str, kept: bytes | int, counts: bytes, token: str, place: bytes = b""
+) -> Claim:
     """
     Return the claim of a job.
 
@@ -76,7 +92,14 @@ def claim_of(name: bytes, queue: str, kept: bytes | int, counts: bytes, token: s
             raise Flaw(wrong)
         attempts, losses, exceptions, releases = map(int, found.groups())
     return Claim(
-        envelope=Envelope(id=told, queue=queue, body=body, delay=delay),
+        envelope=Envelope(
+            id=told,
+            queue=queue,
+            body=body,
+            delay=delay,
+            member=member_of(place[1:]) if place else None,
+        ),
+        canceled=place.startswith(b"1"),
         token=token,
         attempts=attempts,
         losses=losses,
@@ -89,17 +112,18 @@ def claim_of(name: bytes, queue: str, kept: bytes | int, counts: bytes, token: s
 
 def is_alone(found: Sequence[Any]) -> bool:
     """Tell whether what a claim found is one that must be handed out by itself."""
-    return len(found) == 4 and found[3].endswith(b" 1")
+    return len(found) == WORDS and found[3].endswith(b" 1")
 
 
 def failed_jobs(queue: str, found: Sequence[Any]) -> Iterator[FailedJob]:
     """Return the failed jobs of what the script `failed` returned."""
-    for name, record, kept in zip(found[::3], found[1::3], found[2::3], strict=True):
+    for first in range(0, len(found), 4):
+        name, record, kept, place = found[first : first + 4]
         told = _FAILURE.match(record)
         failed_at, attempts, losses, releases, number = (
             map(int, told.groups()) if told else (0,) * 5
         )
-        envelope, pushed_at, left_out = _shown(name, queue, kept)
+        envelope, pushed_at, left_out = _shown(name, queue, kept, place)
         yield FailedJob(
             envelope=envelope,
             attempts=min(attempts, _MOST),
@@ -122,13 +146,13 @@ def failed_place(job: FailedJob) -> tuple[int, str, str]:
 def stored_jobs(queue: str, found: Sequence[Any]) -> Iterator[StoredJob]:
     """Return the jobs of what the script `peek` returned."""
     now, *rest = found
-    for first in range(0, len(rest), 7):
-        name, number, due, held, counts, parked, kept = rest[first : first + 7]
+    for first in range(0, len(rest), 8):
+        name, number, due, leased, counts, parked, kept, place = rest[first : first + 8]
         told = _COUNTS.fullmatch(counts)
         attempts, losses, _, releases = map(int, told.groups()) if told else (0,) * 4
-        envelope, pushed_at, left_out = _shown(name, queue, kept)
+        envelope, pushed_at, left_out = _shown(name, queue, kept, place)
         at = int(_number(due, LATEST))
-        waiting = State.LEASED if held else State.DELAYED
+        waiting = State.LEASED if leased else State.HELD if at >= HELD else State.DELAYED
         yield StoredJob(
             envelope=envelope,
             state=waiting if at > int(now) else State.READY,
@@ -143,15 +167,69 @@ def stored_jobs(queue: str, found: Sequence[Any]) -> Iterator[StoredJob]:
         )
 
 
-def _shown(name: bytes, queue: str, kept: bytes | int) -> tuple[Envelope, int, int]:
+def placed(member: Member) -> str:
+    """Return what an envelope is a member of, as it is kept."""
+    next_ = "" if member.next is None else "/".join(member.next)
+    catch = "" if member.catch is None else "/".join(member.catch)
+    return f"{member.batch}\n{next_}\n{catch}"
+
+
+def member_of(kept: bytes) -> Member | None:
+    """
+    Return what an envelope is a member of, of anything.
+
+    Example:
+        >>> member_of(b"b\\njobs/a\\n")
+        Member(batch='b', next=('jobs', 'a'), catch=None, held=False)
+    """
+    batch, _, rest = kept.decode("utf-8", "replace").partition("\n")
+    next_, _, catch = rest.partition("\n")
+    if not (batch or next_ or catch):
+        return None
+    return Member(batch=batch, next=_followed(next_), catch=_followed(catch))
+
+
+def _followed(kept: str) -> tuple[str, str] | None:
+    queue, slash, name = kept.partition("/")
+    return (queue, name) if slash else None
+
+
+def stored_batches(queue: str, found: Sequence[bytes]) -> Iterator[StoredBatch]:
+    """Return the batches of a queue, of what Redis has in their hash."""
+    for name, record in zip(found[::2], found[1::2], strict=True):
+        told = _BATCH.match(record)
+        number, total, succeeded, failed, skipped, allows, _, created, canceled, finished = (
+            map(int, told.groups()) if told else (0,) * 10
+        )
+        yield StoredBatch(
+            id=name.decode("utf-8", "replace"),
+            queue=queue,
+            name=record[told.end() if told else 0 :].decode("utf-8", "replace"),
+            allows_failures=bool(allows),
+            total=total,
+            succeeded=succeeded,
+            failed=failed,
+            skipped=skipped,
+            created_at=instant(min(created, LATEST)),
+            canceled_at=instant(min(canceled, LATEST)) if canceled else None,
+            finished_at=instant(min(finished, LATEST)) if finished else None,
+            cursor=f"{queue}/{number:016}{name.decode('utf-8', 'replace')}",
+        )
+
+
+def _shown(
+    name: bytes, queue: str, kept: bytes | int, place: bytes
+) -> tuple[Envelope, int, int]:
     """Return the envelope of anything, when it was pushed, and how much of its body was not read."""
     told = name.decode("utf-8", "replace")
+    member = member_of(place)
     if isinstance(kept, int):
-        return Envelope(id=told, queue=queue, body=b"", delay=0.0), 0, kept
+        return Envelope(id=told, queue=queue, body=b"", delay=0.0, member=member), 0, kept
     stamp, _, rest = kept.partition(b" ")
     seconds, _, body = rest.partition(b" ")
     delay = _number(seconds, DURATION_LIMIT)
-    return Envelope(id=told, queue=queue, body=body, delay=delay), int(_number(stamp, LATEST)), 0
+    envelope = Envelope(id=told, queue=queue, body=body, delay=delay, member=member)
+    return envelope, int(_number(stamp, LATEST)), 0
 
 
 def _number(text: bytes, most: float) -> float:

@@ -113,12 +113,15 @@ class Store:
         key = f"{self.prefix}:queues"
         return Call(key, ("SADD", key, queue))
 
+    def listed(self) -> list[str]:
+        """Return the names of the queues that something was ever pushed to, sorted."""
+        key = f"{self.prefix}:queues"
+        found = self.ask_one("queues", Call(key, ("SMEMBERS", key)))
+        return sorted(name.decode() for name in found)
+
     def queues(self) -> list[str]:
         """Return the names of the queues in which something waits, is leased or has failed, sorted."""
-        key = f"{self.prefix}:queues"
-        names = sorted(
-            name.decode() for name in self.ask_one("queues", Call(key, ("SMEMBERS", key)))
-        )
+        names = self.listed()
         calls = [
             Call(self.key(name, part), (word, self.key(name, part)))
             for name in names

@@ -9,7 +9,6 @@ from zlib import crc32
 
 from attrs import define, field
 
-from eventbus.backends.base import Claim
 from eventbus.backends.instants import COUNTED, HELD, span
 from eventbus.backends.plans import Milestone, NewBatch, StoredBatch, Tally
 from eventbus.backends.sql import Row, member_of, place_of, statements, stored_batch_of
@@ -118,43 +117,44 @@ class Passing:
     def canceled(self, rows: Iterable[Row]) -> int:
         """Take out those that were to follow, count all of them, and return how many these were."""
         count = 0
-        for _, *place, due in rows:
+        for name, *place, due in rows:
             member = member_of(*place)
             if member is not None:
+                self._drop_unbegun([name])
                 rest = self._without(member)
                 count += len(rest)
                 gone = [due, *(one for _, one in rest)]
                 self._note(member.batch, skipped=sum(one != COUNTED for one in gone))
         return count
 
-    def open(self, batch: NewBatch, envelopes: Sequence[Envelope], instead: Claim | None) -> bool:
-        """Keep a batch, and store what belongs to it."""
-        values = {
-            "id": batch.id,
-            "queue": batch.queue,
-            "name": batch.name,
-            "allows_failures": batch.allows_failures,
-            "waiting": json.dumps({one.value: list(ids) for one, ids in batch.waiting.items()}),
-            "now": self._now,
-        }
-        if not self._db.execute(_SQL["open"], values).rowcount:
-            return False
-        self._note(batch.id)
+    def open(self, batches: Sequence[NewBatch], envelopes: Sequence[Envelope]) -> None:
+        """Keep batches, and store what belongs to them."""
+        new: list[NewBatch] = []
+        for batch in batches:
+            values = {
+                "id": batch.id,
+                "queue": batch.queue,
+                "name": batch.name,
+                "allows_failures": batch.allows_failures,
+                "waiting": json.dumps({one.value: list(ids) for one, ids in batch.waiting.items()}),
+                "now": self._now,
+            }
+            if self._db.execute(_SQL["open"], values).rowcount:
+                new.append(batch)
         self.push(envelopes)
-        if instead is not None:
-            chosen = {"id": instead.envelope.id, "token": instead.token}
-            for (outer,) in self._db.execute(_SQL["place"], chosen).fetchall():
-                self._note(outer or "", total=-1)  # whoever has its place by now is counted
-            self._db.execute(_SQL["unlink"], chosen)
-        return True
+        self.count()
+        for batch in new:
+            if Milestone.BEGUN not in batch.waiting:
+                self._begin(batch.id)
 
     def cancel(self, batch: str) -> bool:
         """Cancel a batch, if it is there."""
         found = self._tally(batch)
         if found is not None:
             tally, waiting = found
-            self._reached(tally.cancel(self._now), waiting)
+            reached = tally.cancel(self._now)
             self._tell(batch, tally)
+            self._reached(reached, waiting)
         return found is not None
 
     def forget(self, batch: str) -> bool:
@@ -162,7 +162,8 @@ class Passing:
         found = self._db.execute(_SQL["forget_batch"], {"id": batch}).fetchall()
         for (text,) in found:
             waiting = _waiting(text)
-            self._take_out([name for ids in waiting.values() for name in ids])
+            for name in [name for ids in waiting.values() for name in ids]:
+                self._without(Member(next=("", name)))
         return bool(found)
 
     def count(self) -> None:
@@ -174,8 +175,9 @@ class Passing:
                 continue
             tally, waiting = found
             tally.total += counts.pop("total", 0)
-            self._reached(tally.note(self._now, **counts), waiting)
+            reached = tally.note(self._now, **counts)
             self._tell(batch, tally)
+            self._reached(reached, waiting)
 
     def _note(self, batch: str, **counts: int) -> None:
         if batch:
@@ -222,14 +224,38 @@ class Passing:
                 self._take_out(waiting.get(one, []))
 
     def _let_come(self, names: Iterable[str]) -> set[str]:
-        """Let turns come; return the ids of those that were held."""
+        """
+        Let turns come; return the ids of those that were held.
+
+        Where one stands for a batch which has not begun, its turn is that of the batch.
+        """
         listed = list(names)
         if not listed:
             return set()
-        values = {"ids": json.dumps(listed), "now": self._now, **_HELD}
+        came = self._unbegun(listed)
+        for name in came:
+            self._begin(name)
+        values = {
+            "ids": json.dumps([one for one in listed if one not in came]),
+            "now": self._now,
+            **_HELD,
+        }
         found = self._db.execute(_SQL["let_come"], values).fetchall()
         self.rung += [queue for _, queue in found]
-        return {name for name, _ in found}
+        return {*came, *(name for name, _ in found)}
+
+    def _unbegun(self, names: Iterable[str]) -> set[str]:
+        """Return which of these stand for batches that have not begun."""
+        found = self._db.execute(_SQL["unbegun"], {"ids": json.dumps(list(names))}).fetchall()
+        return {name for (name,) in found}
+
+    def _begin(self, batch: str) -> None:
+        found = self._tally(batch)
+        if found is not None:
+            tally, waiting = found
+            reached = tally.begin(self._now)
+            self._tell(batch, tally)
+            self._reached(reached, waiting)
 
     def _rest(self, member: Member) -> list[tuple[str, Any]]:
         """Return ids and dues of those that are to follow."""
@@ -247,6 +273,11 @@ class Passing:
     def _take_out(self, names: list[str]) -> None:
         if names:
             self._db.execute(_SQL["take_out"], {"ids": json.dumps(names), **_HELD})
+            self._drop_unbegun(names)
+
+    def _drop_unbegun(self, names: Iterable[str]) -> None:
+        for batch in self._unbegun(names):
+            self.forget(batch)
 
     def _move(self, names: list[str], due: int) -> None:
         self._db.execute(_SQL["count_rest"], {"ids": json.dumps(names), "due": due, **_HELD})
@@ -269,16 +300,12 @@ class SqlitePlans:
         self._now = now
         self._ring = ring
 
-    def open(
-        self, batch: NewBatch, envelopes: Sequence[Envelope], instead: Claim | None = None
-    ) -> bool:
+    def open(self, batches: Sequence[NewBatch], envelopes: Sequence[Envelope]) -> None:
         """Do what the verb does."""
         with self._file.transaction("push", stored=[one.id for one in envelopes]) as db:
             passing = Passing(db, self._now())
-            is_new = passing.open(batch, envelopes, instead)
-            passing.count()
+            passing.open(batches, envelopes)
         self._ring([*passing.rung, *(one.queue for one in envelopes)])
-        return is_new
 
     def link(self, queue: str, id: str, next: tuple[str, str]) -> bool:
         """Do what the verb does."""

@@ -18,6 +18,10 @@
 --   PREFIX:{QUEUE}:parked     hash        id -> why it cannot run yet
 --   PREFIX:{QUEUE}:unique     hash        key -> since when somebody has it, until when, the id of who has it
 --   PREFIX:{QUEUE}:keys       hash        id -> its key; in both, what is not in `order` counts for nothing
+--   PREFIX:{QUEUE}:members    hash        id -> the batch that counts it, who is next, who catches; a line each
+--   PREFIX:{QUEUE}:batches    hash        batch -> number total succeeded failed skipped allows_failures reached
+--                                         created canceled finished name; kept until somebody prunes them
+--   PREFIX:{QUEUE}:milestones hash        batch -> what comes when one is reached: a line with its name and an id
 --   PREFIX:{QUEUE}:failures   hash        id -> failed_at attempts losses releases number error
 --   PREFIX:{QUEUE}:failed     sorted set  number and id -> failed_at; the same jobs
 --
@@ -26,6 +30,10 @@
 -- A body is never looked into. It has one place for its whole life: what waits, is leased or has failed is
 -- told by the other keys, so no step copies it. `due` is the one instant that decides: when the delay is over,
 -- and of a leased job when its lease ends; so what was lost is simply due again.
+--
+-- What waits for its turn in a plan is held: its due is 9007199254740991, or one less where its batch has
+-- counted it as skipped, since what it was to follow has failed. Who follows is told by queue and id, as one text:
+-- `emails/0192...`. A script goes on within its queue; what lies in another it leaves to whoever called it.
 --
 -- Instants are whole microseconds since 1970, by the server's clock: 16 digits, which a double holds exactly.
 -- They become text with `whole`; Lua's own way would round them. A number is 12 hexadecimal digits wherever
@@ -188,6 +196,300 @@ local function let_go(unique, keys, id)
   end
 end
 
+local HELD = 9007199254740991
+local COUNTED = 9007199254740990
+local MILESTONES = {begun = 1, started = 2, failed = 4, canceled = 8, succeeded = 16, finished = 32}
+
+local function member_of(text)
+  if text then
+    local batch, following, catch = string.match(text, '^([^\n]*)\n([^\n]*)\n([^\n]*)$')
+    return {batch = batch or '', next = following or '', catch = catch or ''}
+  end
+end
+
+local function scoped(now, order, line, bodies, members, batches, milestones)
+  -- What plans need to know of a queue, and what is to be counted.
+  local queue = string.match(order, '{([^}]*)}')
+  return {now = now, queue = queue, order = order, line = line, bodies = bodies, members = members,
+    batches = batches, milestones = milestones, head = head_of(line), came = false, counts = {}}
+end
+
+local function near(plan, place)
+  -- The id of what lies in this queue.
+  local queue, id = string.match(place, '^([^/]*)/(.*)$')
+  return queue == plan.queue and id or nil
+end
+
+local function held_at(plan, id)
+  -- Where in the line, and its due, if it waits for its turn.
+  local number = redis.call('ZSCORE', plan.order, id)
+  if number then
+    local spot = placed(number, id)
+    local due = tonumber(redis.call('ZSCORE', plan.line, spot) or '0')
+    if due >= COUNTED then
+      return spot, due
+    end
+  end
+end
+
+local function tally_of(plan, batch)
+  local text = redis.call('HGET', plan.batches, batch)
+  if text then
+    local number, total, succeeded, failed, skipped, allows, reached, created, canceled, finished, name =
+      string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%d+) ([01]) (%d+) (%d+) (%d+) (%d+) (.*)$')
+    return number and {number = tonumber(number), total = tonumber(total), succeeded = tonumber(succeeded),
+      failed = tonumber(failed), skipped = tonumber(skipped), allows = allows, reached = tonumber(reached),
+      created = created, canceled = canceled, finished = finished, name = name}
+  end
+end
+
+local function tell_tally(plan, batch, tally)
+  redis.call('HSET', plan.batches, batch, string.format('%d %d %d %d %d %s %d %s %s %s ',
+    tally.number, tally.total, tally.succeeded, tally.failed, tally.skipped, tally.allows,
+    tally.reached, tally.created, tally.canceled, tally.finished) .. tally.name)
+end
+
+local function unbegun(plan, batch)
+  -- Its tally, if it is a batch that has not begun.
+  local tally = tally_of(plan, batch)
+  return tally and tally.reached % 2 == 0 and tally or nil
+end
+
+local function rest_of(plan, place)
+  -- Who is to follow: ids, places in the line and dues; and who comes then in another queue, or nobody.
+  local found, seen = {}, {}
+  while place ~= '' do
+    local id = near(plan, place)
+    if not id then
+      return found, place
+    end
+    local spot, due = held_at(plan, id)
+    if seen[id] or not spot then
+      break
+    end
+    seen[id] = true
+    found[#found + 1] = {id, spot, due}
+    local after = member_of(redis.call('HGET', plan.members, id))
+    place = after and after.next or ''
+  end
+  return found, ''
+end
+
+local function gather(plan, batch, total, succeeded, failed, skipped)
+  if batch ~= '' then
+    local found = plan.counts[batch] or {0, 0, 0, 0}
+    plan.counts[batch] = {found[1] + total, found[2] + succeeded, found[3] + failed, found[4] + skipped}
+  end
+end
+
+local function waiting_of(plan, batch)
+  -- What comes when milestones are reached: names and ids.
+  return string.gmatch(redis.call('HGET', plan.milestones, batch) or '', '(%a+) ([^\n]+)')
+end
+
+local function drop_held(plan, id)
+  -- One that waits for its turn; and its batch with all of it, where it stands for one that has not begun.
+  local left = {id}
+  while #left > 0 do
+    local name = table.remove(left)
+    local spot = held_at(plan, name)
+    if spot then
+      redis.call('ZREM', plan.order, name)
+      redis.call('ZREM', plan.line, spot)
+      redis.call('HDEL', plan.bodies, name)
+      redis.call('HDEL', plan.members, name)
+    end
+    if unbegun(plan, name) then
+      for _, one in waiting_of(plan, name) do
+        local member = member_of(redis.call('HGET', plan.members, one))
+        for _, other in ipairs(rest_of(plan, member and member.next or '')) do
+          left[#left + 1] = other[1]
+        end
+        left[#left + 1] = one
+      end
+      redis.call('HDEL', plan.milestones, name)
+      redis.call('HDEL', plan.batches, name)
+    end
+  end
+end
+
+local function drop_rest(plan, member, others)
+  -- Returns how many followed, and how many of them were not counted; what lies elsewhere is added to `others`.
+  local rest, elsewhere = rest_of(plan, member.next)
+  local fresh = 0
+  for _, one in ipairs(rest) do
+    drop_held(plan, one[1])
+    if one[3] == HELD then
+      fresh = fresh + 1
+    end
+  end
+  for _, place in ipairs({elsewhere, member.catch}) do
+    if place ~= '' then
+      local id = near(plan, place)
+      if id then
+        drop_held(plan, id)
+      else
+        others[#others + 1] = place
+      end
+    end
+  end
+  return #rest, fresh
+end
+
+local function first_time(tally, milestone)
+  local bit = MILESTONES[milestone]
+  if math.floor(tally.reached / bit) % 2 == 1 then
+    return false
+  end
+  tally.reached = tally.reached + bit
+  return true
+end
+
+local function close_tally(plan, tally, reached)
+  -- See whether all are settled; what is reached for the first time is added to `reached`.
+  if tally.reached % 2 == 0 or tally.total > tally.succeeded + tally.failed + tally.skipped then
+    tally.finished = '0'
+    return
+  end
+  if tally.finished == '0' then
+    tally.finished = whole(plan.now)
+  end
+  if tally.failed == 0 and tally.canceled == '0' and first_time(tally, 'succeeded') then
+    reached.succeeded = true
+  end
+  if first_time(tally, 'finished') then
+    reached.finished = true
+  end
+end
+
+local function cancel_tally(plan, tally, reached)
+  if tally.canceled == '0' then
+    tally.canceled = whole(plan.now)
+  end
+  if first_time(tally, 'canceled') then
+    reached.canceled = true
+  end
+end
+
+local function let_come(plan, id)
+  -- Returns whether it waited for its turn. That of one which stands for a batch is the turn of the batch.
+  local tally = unbegun(plan, id)
+  local spot = not tally and held_at(plan, id)
+  if spot then
+    local delay = string.match(redis.call('HGET', plan.bodies, id) or '', '^%d+ (%S+) ')
+    local due = plan.now + math.floor((tonumber(delay) or 0) * 1000000 + 0.5)
+    redis.call('ZADD', plan.line, whole(due), spot)
+    plan.came = true
+  elseif tally then
+    plan.begin(plan, id, tally)
+  end
+  return (spot or tally) and true or false
+end
+
+local function come_all(plan, batch, reached)
+  for name, id in waiting_of(plan, batch) do
+    if reached[name] then
+      let_come(plan, id)
+    elseif reached.succeeded and (name == 'failed' or name == 'canceled') then
+      drop_held(plan, id)
+    end
+  end
+end
+
+local function begin_batch(plan, batch, tally)
+  local reached = {begun = first_time(tally, 'begun')}
+  close_tally(plan, tally, reached)
+  tell_tally(plan, batch, tally)
+  come_all(plan, batch, reached)
+end
+
+local function fail_member(plan, id)
+  -- What catches comes, and those that will not follow are counted with the one that failed.
+  local member = member_of(redis.call('HGET', plan.members, id))
+  if not member then
+    return
+  end
+  if member.catch ~= '' and near(plan, member.catch) then
+    let_come(plan, near(plan, member.catch))
+  end
+  local fresh = 0
+  if member.batch ~= '' then
+    for _, one in ipairs(rest_of(plan, member.next)) do
+      if one[3] == HELD then
+        redis.call('ZADD', plan.line, whole(COUNTED), one[2])
+        fresh = fresh + 1
+      end
+    end
+  end
+  gather(plan, member.batch, 0, 0, 1, fresh)
+end
+
+local function count_tallies(plan)
+  for batch, counts in pairs(plan.counts) do
+    local tally, reached = tally_of(plan, batch), {}
+    if tally then
+      tally.total = tally.total + counts[1]
+      tally.succeeded = tally.succeeded + counts[2]
+      tally.failed = tally.failed + counts[3]
+      tally.skipped = tally.skipped + counts[4]
+      if counts[2] + counts[3] + counts[4] > 0 and first_time(tally, 'started') then
+        reached.started = true
+      end
+      if counts[3] > 0 then
+        reached.failed = first_time(tally, 'failed')
+        if tally.allows == '0' then
+          cancel_tally(plan, tally, reached)
+        end
+      end
+      close_tally(plan, tally, reached)
+      tell_tally(plan, batch, tally)
+      come_all(plan, batch, reached)
+    end
+  end
+end
+
+local function planned(...)
+  local plan = scoped(...)
+  plan.begin = begin_batch
+  return plan
+end
+
+local function ring_planned(plan, channel)
+  if plan.came then
+    ring(channel, plan.head, plan.now)
+  end
+end
+
+local function store_members(plan, numbers, first)
+  -- Those of ARGV from there on that are not stored already: id, delay, body, whether it is held, its member.
+  local ids = {}
+  for index = first, #ARGV, 5 do
+    local id = ARGV[index]
+    local kept = whole(plan.now) .. ' ' .. ARGV[index + 1] .. ' ' .. ARGV[index + 2]
+    if redis.call('HSETNX', plan.bodies, id, kept) == 1 then
+      ids[#ids + 1] = index
+      redis.call('HSET', plan.members, id, ARGV[index + 4])
+      gather(plan, member_of(ARGV[index + 4]).batch, 1, 0, 0, 0)
+    end
+  end
+  if #ids == 0 then
+    return 0
+  end
+  local number = next_number(numbers, plan.order, #ids)
+  local is_new = number == 1 and 1 or 0
+  for _, index in ipairs(ids) do
+    local due = HELD
+    if ARGV[index + 3] == '0' then
+      due = plan.now + math.floor(tonumber(ARGV[index + 1]) * 1000000 + 0.5)
+      plan.came = true
+    end
+    redis.call('ZADD', plan.order, number, ARGV[index])
+    redis.call('ZADD', plan.line, whole(due), placed(number, ARGV[index]))
+    number = number + 1
+  end
+  return is_new
+end
+
 -- :push
 -- keys: numbers order line bodies
 -- ARGV: instant, a channel for each queue; then for each envelope: which queue, id, delay, body. Returns whether
@@ -293,17 +595,18 @@ end
 return {}
 
 -- :claim
--- keys: line leases counts bodies parked
+-- keys: line leases counts bodies parked members batches
 -- ARGV: instant, lease in microseconds, limit, token, most bytes of a body, how many this claim has already.
--- Returns for each: which queue, id, body or its size where it cannot be read, counts.
+-- Returns for each: which queue, id, body or its size where it cannot be read, counts, and of a member of a plan
+-- what it is, behind 1 where its batch was canceled, else 0.
 local now = instant(ARGV[1])
 local ends = whole(now + ARGV[2])
 local room, token, most = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local before = tonumber(ARGV[6])
 local found, size = {}, 0
 local claims = {}
-for queue = 0, #KEYS / 5 - 1 do
-  local base = queue * 5
+for queue = 0, #KEYS / 7 - 1 do
+  local base = queue * 7
   local line, leases, counts = KEYS[base + 1], KEYS[base + 2], KEYS[base + 3]
   local due = {}
   if size < room then
@@ -332,8 +635,9 @@ for queue = 0, #KEYS / 5 - 1 do
           text = string.format('%d %d %d %d 1', attempts, losses, exceptions, releases)
           redis.call('HSET', counts, ids[index], text)
         end
-        local at = size * 4
+        local at = size * 5
         found[at + 1], found[at + 2], found[at + 3], found[at + 4] = queue, ids[index], due[index], text
+        found[at + 5] = ''
         size = size + 1
       end
       -- Another that must be alone is passed over: its turn comes when it heads the line.
@@ -350,7 +654,7 @@ for _, claim in ipairs(claims) do
   local base, places, tokens, names = claim[1], {}, {}, {}
   local bodies, readable, wanted = KEYS[base + 4], {}, {}
   for index = claim[2], claim[3] do
-    local at = (index - 1) * 4
+    local at = (index - 1) * 5
     local id, member = found[at + 2], found[at + 3]
     local place = #names * 2
     places[place + 1], places[place + 2] = ends, member
@@ -374,6 +678,19 @@ for _, claim in ipairs(claims) do
     local read = redis.call('HMGET', bodies, unpack(readable))
     for index = 1, #read do
       found[wanted[index]] = read[index]
+    end
+  end
+  if #names > 0 and redis.call('EXISTS', KEYS[base + 6]) == 1 then
+    local members, canceled = redis.call('HMGET', KEYS[base + 6], unpack(names)), {}
+    for index = 1, #names do
+      if members[index] then
+        local batch = string.match(members[index], '^[^\n]*')
+        if canceled[batch] == nil then
+          local tally = batch ~= '' and redis.call('HGET', KEYS[base + 7], batch) or ''
+          canceled[batch] = string.match(tally, '^%d+ %d+ %d+ %d+ %d+ %d+ %d+ %d+ [1-9]') and '1' or '0'
+        end
+        found[(claim[2] + index - 2) * 5 + 5] = canceled[batch] .. members[index]
+      end
     end
   end
 end
@@ -428,6 +745,68 @@ if #names > 0 then
     redis.call('HDEL', KEYS[4], unpack(names))
   end
 end
+return stale
+
+-- :ack_members
+-- keys: order line leases counts bodies failures members batches milestones
+-- As `ack`, of members of plans: the next ones come, and batches count. ARGV: instant, channel, whether they were
+-- skipped; then ids and tokens. Returns as `ack`.
+local plan = planned(instant(ARGV[1]), KEYS[1], KEYS[2], KEYS[5], KEYS[7], KEYS[8], KEYS[9])
+local skipped = tonumber(ARGV[3])
+local stale = {}
+for index = 4, #ARGV, 2 do
+  local id = ARGV[index]
+  local _, number, token = lease_of(redis.call('HGET', KEYS[3], id))
+  if token and token == ARGV[index + 1] then
+    local member = member_of(redis.call('HGET', KEYS[7], id)) or member_of('\n\n')
+    redis.call('ZREM', KEYS[1], id)
+    redis.call('ZREM', KEYS[2], number .. id)
+    for _, part in ipairs({3, 4, 5, 7}) do
+      redis.call('HDEL', KEYS[part], id)
+    end
+    gather(plan, member.batch, 0, 1 - skipped, 0, skipped)
+    local following = near(plan, member.next)
+    local goes_on = member.next ~= '' and not following
+    if following then
+      goes_on = let_come(plan, following)
+    end
+    if not goes_on and member.catch ~= '' and near(plan, member.catch) then
+      drop_held(plan, near(plan, member.catch))
+    end
+  else
+    stale[#stale + 1] = (index - 2) / 2
+    stale[#stale + 1] = state_of(id, KEYS[5], KEYS[3], KEYS[6])
+  end
+end
+count_tallies(plan)
+ring_planned(plan, ARGV[2])
+return stale
+
+-- :bury_members
+-- keys: numbers order line leases counts bodies failures failed members batches milestones
+-- As `bury`, of members of plans. ARGV: instant, channel, attempts, releases, error; then ids and tokens. Returns
+-- as `ack`.
+local plan = planned(instant(ARGV[1]), KEYS[2], KEYS[3], KEYS[6], KEYS[9], KEYS[10], KEYS[11])
+local stale = {}
+for index = 6, #ARGV, 2 do
+  local id = ARGV[index]
+  local _, number, token = lease_of(redis.call('HGET', KEYS[4], id))
+  if token and token == ARGV[index + 1] then
+    local attempts, losses, _, releases = counts_of(redis.call('HGET', KEYS[5], id))
+    fail(KEYS[7], KEYS[8], id, whole(plan.now), attempts + ARGV[3], losses, releases + ARGV[4],
+      next_number(KEYS[1], KEYS[2], 1), ARGV[5])
+    redis.call('HDEL', KEYS[4], id)
+    redis.call('HDEL', KEYS[5], id)
+    redis.call('ZREM', KEYS[2], id)
+    redis.call('ZREM', KEYS[3], number .. id)
+    fail_member(plan, id)
+  else
+    stale[#stale + 1] = (index - 4) / 2
+    stale[#stale + 1] = state_of(id, KEYS[6], KEYS[4], KEYS[7])
+  end
+end
+count_tallies(plan)
+ring_planned(plan, ARGV[2])
 return stale
 
 -- :extend
@@ -508,10 +887,11 @@ end
 return stale
 
 -- :condemn
--- keys: numbers order line leases counts bodies failures failed
+-- keys: numbers order line leases counts bodies failures failed members batches milestones
 -- A job that was claimed and cannot be run goes to the failed ones, under an id that can be typed. ARGV: instant,
--- id, token, its id from now on, error.
+-- id, token, its id from now on, error, channel.
 local id, name = ARGV[2], ARGV[4]
+local plan = planned(instant(ARGV[1]), KEYS[2], KEYS[3], KEYS[6], KEYS[9], KEYS[10], KEYS[11])
 local _, number, token = lease_of(redis.call('HGET', KEYS[4], id))
 if token and token == ARGV[3] then
   local attempts, losses, _, releases = counts_of(redis.call('HGET', KEYS[5], id))
@@ -527,7 +907,15 @@ if token and token == ARGV[3] then
       redis.call('HSET', KEYS[6], name, body)
       redis.call('HDEL', KEYS[6], id)
     end
+    local member = redis.call('HGET', KEYS[9], id)
+    if member then
+      redis.call('HSET', KEYS[9], name, member)
+      redis.call('HDEL', KEYS[9], id)
+    end
   end
+  fail_member(plan, name)
+  count_tallies(plan)
+  ring_planned(plan, ARGV[6])
 end
 return {}
 
@@ -562,8 +950,8 @@ while true do
 end
 
 -- :failed
--- keys: bodies failures
--- Returns of each that is there: id, record, body or its size where it cannot be read. ARGV: instant (not used),
+-- keys: bodies failures members
+-- Returns of each that is there: id, record, body or its size where it cannot be read, its member. ARGV: instant (not used),
 -- most bytes of a body; then ids.
 local found = {}
 for index = 3, #ARGV do
@@ -573,15 +961,17 @@ for index = 3, #ARGV do
     local size = redis.call('HSTRLEN', KEYS[1], id)
     found[#found + 1], found[#found + 2] = id, record
     found[#found + 1] = size <= tonumber(ARGV[2]) and redis.call('HGET', KEYS[1], id) or size
+    found[#found + 1] = redis.call('HGET', KEYS[3], id) or ''
   end
 end
 return found
 
 -- :revive
--- keys: numbers order line failures failed unique keys
+-- keys: numbers order line failures failed unique keys bodies members batches milestones
 -- Returns the ids that moved. ARGV: instant, channel; then ids.
 local now = instant(ARGV[1])
 local head = head_of(KEYS[3])
+local plan = planned(now, KEYS[2], KEYS[3], KEYS[8], KEYS[9], KEYS[10], KEYS[11])
 local moved = {}
 for index = 3, #ARGV do
   local id = ARGV[index]
@@ -591,6 +981,21 @@ for index = 3, #ARGV do
     redis.call('ZADD', KEYS[2], number, id)
     redis.call('ZADD', KEYS[3], whole(now), placed(number, id))
     moved[#moved + 1] = id
+    local member = member_of(redis.call('HGET', KEYS[9], id))
+    local tally = member and member.batch ~= '' and tally_of(plan, member.batch)
+    if tally then
+      local again = 0
+      for _, one in ipairs(rest_of(plan, member.next)) do
+        if one[3] == COUNTED then
+          redis.call('ZADD', KEYS[3], whole(HELD), one[2])
+          again = again + 1
+        end
+      end
+      tally.failed = math.max(tally.failed - 1, 0)
+      tally.skipped = math.max(tally.skipped - again, 0)
+      tally.canceled, tally.finished = '0', '0'
+      tell_tally(plan, member.batch, tally)
+    end
   end
 end
 if #moved > 0 then
@@ -599,37 +1004,170 @@ end
 return moved
 
 -- :purge
--- keys: bodies failures failed
--- Returns the ids that were there. ARGV: instant (not used); then ids.
-local gone = {}
+-- keys: bodies failures failed order line members batches milestones
+-- Returns the ids that were there; who was to follow in other queues; and how many followed in this one. ARGV:
+-- instant (not used); then ids.
+local plan = planned(0, KEYS[4], KEYS[5], KEYS[1], KEYS[6], KEYS[7], KEYS[8])
+local gone, others, more = {}, {}, 0
 for index = 2, #ARGV do
   local id = ARGV[index]
   if unfail(KEYS[2], KEYS[3], id) then
     redis.call('HDEL', KEYS[1], id)
     gone[#gone + 1] = id
+    local member = member_of(redis.call('HGET', KEYS[6], id))
+    if member then
+      redis.call('HDEL', KEYS[6], id)
+      more = more + drop_rest(plan, member, others)
+    end
   end
 end
-return gone
+return {gone, others, more}
 
 -- :cancel
--- keys: order line leases counts bodies parked
--- Returns the ids that went; a lease that has ended holds nothing any more. ARGV: instant; then ids.
+-- keys: order line leases counts bodies parked members batches milestones
+-- Returns as `purge`; a lease that has ended holds nothing any more. ARGV: instant, channel; then ids.
 local now = instant(ARGV[1])
-local gone = {}
-for index = 2, #ARGV do
+local plan = planned(now, KEYS[1], KEYS[2], KEYS[5], KEYS[7], KEYS[8], KEYS[9])
+local gone, others, more = {}, {}, 0
+for index = 3, #ARGV do
   local id = ARGV[index]
   local number = redis.call('ZSCORE', KEYS[1], id)
   if number then
-    local member = placed(number, id)
-    local due = tonumber(redis.call('ZSCORE', KEYS[2], member) or 0)
+    local spot = placed(number, id)
+    local due = tonumber(redis.call('ZSCORE', KEYS[2], spot) or 0)
     if due <= now or redis.call('HEXISTS', KEYS[3], id) == 0 then
+      local member = member_of(redis.call('HGET', KEYS[7], id))
       redis.call('ZREM', KEYS[1], id)
-      redis.call('ZREM', KEYS[2], member)
-      for key = 3, 6 do
+      redis.call('ZREM', KEYS[2], spot)
+      for key = 3, 7 do
         redis.call('HDEL', KEYS[key], id)
       end
       gone[#gone + 1] = id
+      if member then
+        drop_held(plan, id) -- and a batch that it stands for
+        local size, fresh = drop_rest(plan, member, others)
+        more = more + size
+        gather(plan, member.batch, 0, 0, 0, fresh + (due == COUNTED and 0 or 1))
+      end
     end
+  end
+end
+count_tallies(plan)
+ring_planned(plan, ARGV[2])
+return {gone, others, more}
+
+-- :take_out
+-- keys: order line bodies members batches milestones
+-- What waits for its turn, and who is to follow it. Returns as `purge`. ARGV: instant (not used); then ids.
+local plan = planned(0, KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+local gone, others, more = {}, {}, 0
+for index = 2, #ARGV do
+  local id = ARGV[index]
+  if held_at(plan, id) then
+    local member = member_of(redis.call('HGET', KEYS[4], id))
+    drop_held(plan, id)
+    gone[#gone + 1] = id
+    if member then
+      more = more + drop_rest(plan, member, others)
+    end
+  end
+end
+return {gone, others, more}
+
+-- :turn_of
+-- keys: order line bodies members batches milestones
+-- Lets turns come. Returns the ids of those that waited for theirs. ARGV: instant, channel; then ids.
+local plan = planned(instant(ARGV[1]), KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+local came = {}
+for index = 3, #ARGV do
+  if let_come(plan, ARGV[index]) then
+    came[#came + 1] = ARGV[index]
+  end
+end
+ring_planned(plan, ARGV[2])
+return came
+
+-- :push_members
+-- keys: numbers order line bodies members batches milestones
+-- ARGV: instant, channel; then for each envelope: id, delay, body, whether it is held, its member. Returns as `push`.
+local plan = planned(instant(ARGV[1]), KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7])
+local is_new = store_members(plan, KEYS[1], 3)
+count_tallies(plan)
+ring_planned(plan, ARGV[2])
+return is_new
+
+-- :open
+-- keys: numbers order line bodies members batches milestones
+-- ARGV: instant, channel, how many batches; then of each: its id, its name, whether it allows failures, what waits
+-- for its milestones; then envelopes as `push_members`. Returns whether the queue had never been pushed to.
+local plan = planned(instant(ARGV[1]), KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7])
+local first = 4 + tonumber(ARGV[3]) * 4
+local new = {}
+for index = 4, first - 1, 4 do
+  local batch = ARGV[index]
+  local record = string.format('%d 0 0 0 0 %s 0 %s 0 0 ', redis.call('HLEN', KEYS[6]) + 1, ARGV[index + 2],
+    whole(plan.now)) .. ARGV[index + 1]
+  if redis.call('HSETNX', KEYS[6], batch, record) == 1 then
+    redis.call('HSET', KEYS[7], batch, ARGV[index + 3])
+    new[#new + 1] = batch
+  end
+end
+local is_new = 0
+if #new > 0 or ARGV[3] == '0' then
+  is_new = store_members(plan, KEYS[1], first)
+end
+count_tallies(plan)
+for _, batch in ipairs(new) do
+  local gated = false
+  for name in waiting_of(plan, batch) do
+    gated = gated or name == 'begun'
+  end
+  if not gated then
+    begin_batch(plan, batch, tally_of(plan, batch))
+  end
+end
+ring_planned(plan, ARGV[2])
+return is_new
+
+-- :link
+-- keys: order members
+-- ARGV: instant (not used), id, who follows it from now on. Returns whether it is there.
+if not redis.call('ZSCORE', KEYS[1], ARGV[2]) then
+  return 0
+end
+local member = member_of(redis.call('HGET', KEYS[2], ARGV[2])) or member_of('\n\n')
+redis.call('HSET', KEYS[2], ARGV[2], member.batch .. '\n' .. ARGV[3] .. '\n' .. member.catch)
+return 1
+
+-- :cancel_batch
+-- keys: order line bodies members batches milestones
+-- ARGV: instant, channel, batch. Returns whether it is there.
+local plan = planned(instant(ARGV[1]), KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+local tally = tally_of(plan, ARGV[3])
+if not tally then
+  return 0
+end
+local reached = {}
+cancel_tally(plan, tally, reached)
+tell_tally(plan, ARGV[3], tally)
+come_all(plan, ARGV[3], reached)
+ring_planned(plan, ARGV[2])
+return 1
+
+-- :forget_batches
+-- keys: order line bodies members batches milestones
+-- ARGV: instant (not used); then batches. Returns those that were there.
+local plan = planned(0, KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+local gone = {}
+for index = 2, #ARGV do
+  local batch = ARGV[index]
+  for _, id in waiting_of(plan, batch) do
+    drop_rest(plan, member_of(redis.call('HGET', KEYS[4], id)) or member_of('\n\n'), {})
+    drop_held(plan, id)
+  end
+  redis.call('HDEL', KEYS[6], batch)
+  if redis.call('HDEL', KEYS[5], batch) == 1 then
+    gone[#gone + 1] = batch
   end
 end
 return gone
@@ -646,7 +1184,7 @@ return {
 
 -- :size
 -- keys: line leases failures
--- Returns how many are ready, delayed, leased, failed. ARGV: instant.
+-- Returns how many are ready, delayed, leased, failed, held. ARGV: instant.
 local now = instant(ARGV[1])
 local ready = redis.call('ZCOUNT', KEYS[1], '-inf', whole(now))
 local leased = 0
@@ -658,12 +1196,14 @@ for index = 1, #leases, 2 do
     leased = leased + 1
   end
 end
-return {ready, redis.call('ZCARD', KEYS[1]) - ready - leased, leased, redis.call('HLEN', KEYS[3])}
+local held = redis.call('ZCOUNT', KEYS[1], whole(COUNTED), whole(HELD))
+local waiting = redis.call('ZCARD', KEYS[1]) - ready - leased - held
+return {ready, waiting, leased, redis.call('HLEN', KEYS[3]), held}
 
 -- :peek
--- keys: order line leases counts bodies parked
+-- keys: order line leases counts bodies parked members
 -- Returns the instant; then of each that is there: id, number, due, whether it is held, counts, why it is parked,
--- body or its size where it cannot be read. ARGV: instant, most bytes of a body; then ids.
+-- body or its size where it cannot be read, its member. ARGV: instant, most bytes of a body; then ids.
 local found = {whole(instant(ARGV[1]))}
 for index = 3, #ARGV do
   local id = ARGV[index]
@@ -677,6 +1217,7 @@ for index = 3, #ARGV do
     found[at + 5] = redis.call('HGET', KEYS[4], id) or ''
     found[at + 6] = redis.call('HGET', KEYS[6], id) or ''
     found[at + 7] = size <= tonumber(ARGV[2]) and redis.call('HGET', KEYS[5], id) or size
+    found[at + 8] = redis.call('HGET', KEYS[7], id) or ''
   end
 end
 return found
@@ -708,6 +1249,8 @@ while true do
     local due = tonumber(page[index + 1])
     if due <= now then
       return '0'
+    elseif due >= COUNTED then
+      return false -- all that is left waits for its turn
     end
     if ARGV[2] == '1' or redis.call('HEXISTS', KEYS[3], string.sub(page[index], NUMBER + 1)) == 0 then
       return whole(due - now)

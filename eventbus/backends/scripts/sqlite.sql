@@ -501,13 +501,6 @@ WHERE id IN (SELECT value FROM json_each(:ids)) AND due BETWEEN :counted AND :he
 -- :link
 UPDATE envelopes SET next = :next WHERE id = :id AND queue = :queue RETURNING id;
 
--- :unlink
--- Whoever opens a batch leaves its place to another; what it had is in `place`, in the same transaction.
-UPDATE envelopes SET batch = NULL, next = NULL, catch = NULL WHERE id = :id AND token = :token;
-
--- :place
-SELECT batch FROM envelopes WHERE id = :id AND token = :token;
-
 -- :open
 INSERT INTO batches
     (id, queue, name, allows_failures, waiting, reached, total, succeeded, failed, skipped, created_at)
@@ -525,6 +518,10 @@ UPDATE batches
 SET total = :total, succeeded = :succeeded, failed = :failed, skipped = :skipped, reached = :reached,
     canceled_at = :canceled_at, finished_at = :finished_at
 WHERE id = :id;
+
+-- :unbegun
+-- The first bit of `reached`.
+SELECT id FROM batches WHERE id IN (SELECT value FROM json_each(:ids)) AND reached & 1 = 0;
 
 -- :canceled
 SELECT id FROM batches WHERE id IN (SELECT value FROM json_each(:ids)) AND canceled_at IS NOT NULL;

@@ -29,6 +29,10 @@ from eventbus.testing.contract.suite import (
 __all__ = ["Planning"]
 
 
+#: What a batch lets come on its way; it has begun with its first step.
+_ALL = [one for one in Milestone if one is not Milestone.BEGUN]
+
+
 def chained(
     *names: str,
     queue: str = "jobs",
@@ -83,7 +87,23 @@ def begin(
         allows_failures=allows_failures,
         waiting={one: [one.value] for one in waiting},
     )
-    assert backend.plans.open(batch, [*envelopes, *(waits(one.value) for one in waiting)])
+    backend.plans.open([batch], [*envelopes, *(waits(one.value) for one in waiting)])
+
+
+def inner(*first: str, also: Sequence[Milestone] = ()) -> NewBatch:
+    """Return a batch that begins, with these, when the turn of the envelope `i` comes."""
+    waiting = {Milestone.BEGUN: list(first), Milestone.FINISHED: ["i"]}
+    return NewBatch(
+        id="i", queue="jobs", waiting={**waiting, **{one: [one.value] for one in also}}
+    )
+
+
+def held_members(*names: str, batch: str = "i") -> list[Envelope]:
+    """Return members of a batch whose turn has not come."""
+    return [
+        Envelope(id=name, queue="jobs", body=b"{}", member=Member(batch=batch, held=True))
+        for name in names
+    ]
 
 
 def batch_of(backend: Backend, id: str = "b") -> StoredBatch:
@@ -317,7 +337,7 @@ class Planning(Suite):
     def test_a_batch_is_opened_once(self, store: Backend) -> None:
         begin(store, members("a"))
 
-        assert not store.plans.open(NewBatch(id="b", queue="jobs"), members("x"))
+        begin(store, members("a"))
 
         assert counts(store) == (1, 0, 0, 0)
         assert stored(store) == {"a"}
@@ -353,13 +373,13 @@ class Planning(Suite):
         assert run_all(store) == ["succeeded", "finished"]
 
     def test_milestones_of_a_batch_that_succeeds(self, store: Backend) -> None:
-        begin(store, members("a", "b"), waiting=list(Milestone))
+        begin(store, members("a", "b"), waiting=_ALL)
 
         assert run_all(store) == ["a", "b", "started", "succeeded", "finished"]
         assert stored(store) == set()
 
     def test_milestones_of_a_batch_that_fails(self, store: Backend) -> None:
-        begin(store, members("a", "b"), waiting=list(Milestone))
+        begin(store, members("a", "b"), waiting=_ALL)
 
         assert run_all(store, failing=["a"]) == [
             "a", "b", "started", "failed", "canceled", "finished",
@@ -368,13 +388,13 @@ class Planning(Suite):
         assert stored(store) == {"succeeded"}
 
     def test_milestones_of_a_batch_that_allows_failures(self, store: Backend) -> None:
-        begin(store, members("a", "b"), waiting=list(Milestone), allows_failures=True)
+        begin(store, members("a", "b"), waiting=_ALL, allows_failures=True)
 
         assert run_all(store, failing=["a"]) == ["a", "b", "started", "failed", "finished"]
         assert counts(store) == (2, 1, 1, 0)
 
     def test_a_batch_whose_failures_are_retried_succeeds(self, store: Backend) -> None:
-        begin(store, members("a", "b"), waiting=list(Milestone), allows_failures=True)
+        begin(store, members("a", "b"), waiting=_ALL, allows_failures=True)
         run_all(store, failing=["a"])
 
         store.revive(["a"])
@@ -508,25 +528,73 @@ class Planning(Suite):
 
         assert counts(store) == (1, 0, 1, 0)
 
-    def test_a_batch_takes_the_place_of_the_one_that_opens_it(self, store: Backend) -> None:
-        """Batches in chains and in batches: what ends the inner one counts in the outer, and goes on."""
-        begin(store, chained("begin", "last", batch="b"))
-        claim = claim_one(store)
-        place = Envelope(
-            id="end",
-            queue="jobs",
-            body=b"{}",
-            member=Member(batch="b", next=("jobs", "last"), held=True),
-        )
-        inner = NewBatch(id="i", queue="jobs", waiting={Milestone.FINISHED: ["end"]})
+    # Batches in plans.
 
-        assert store.plans.open(inner, [*members("x", "y", batch="i"), place], claim)
-        store.ack([claim])
+    def test_a_batch_in_a_chain_begins_when_its_turn_comes(self, store: Backend) -> None:
+        store.plans.open([inner("x", "y")], [*chained("a", "i", "last"), *held_members("x", "y")])
+        assert batch_of(store, "i").finished_at is None
+
+        assert run_all(store) == ["a", "x", "y", "i", "last"]
+
+        assert counts(store, "i") == (2, 2, 0, 0)
+        assert stored(store) == set()
+
+    def test_an_empty_batch_in_a_chain_is_passed_over(self, store: Backend) -> None:
+        store.plans.open([inner()], chained("a", "i", "last"))
+        assert batch_of(store, "i").finished_at is None
+
+        assert run_all(store) == ["a", "i", "last"]
+        assert batch_of(store, "i").finished_at is not None
+
+    def test_a_batch_in_another_queue_begins_when_its_turn_comes(self, store: Backend) -> None:
+        chain = chained("a", "i", "last", queues=["more", "jobs", "more"])
+        store.plans.open([inner("x")], [*chain, *held_members("x")])
+
+        assert run_all(store) == ["a", "x", "i", "last"]
+
+    @pytest.mark.parametrize("verb", ["cancel", "purge"])
+    def test_a_batch_whose_turn_never_comes_goes_with_its_chain(
+        self, store: Backend, verb: str
+    ) -> None:
+        envelopes = [*chained("a", "i", "last"), *held_members("x", "y")]
+        store.plans.open([inner("x", "y", also=[Milestone.FAILED])], [*envelopes, waits("failed")])
+
+        if verb == "cancel":
+            store.cancel(["a"])
+        else:
+            run_all(store, failing=["a"])
+            store.purge(["a"])
+
+        assert stored(store) == set()
+        assert store.plans.find(ids=["i"], limit=9) == []
+
+    def test_a_batch_in_a_batch_counts_as_one_member(self, store: Backend) -> None:
+        outer = NewBatch(id="b", queue="jobs")
+        nested = NewBatch(id="i", queue="jobs", waiting={Milestone.FINISHED: ["i"]})
+        end = Envelope(id="i", queue="jobs", body=b"{}", member=Member(batch="b", held=True))
+        store.plans.open(
+            [outer, nested], [*members("a"), end, *members("x", "y", batch="i")]
+        )
         assert counts(store) == (2, 0, 0, 0)
 
-        assert run_all(store) == ["x", "y", "end", "last"]
+        assert run_all(store) == ["a", "x", "y", "i"]
+
         assert counts(store) == (2, 2, 0, 0)
         assert counts(store, "i") == (2, 2, 0, 0)
+
+    def test_what_was_to_come_after_a_batch_that_fails_waits(self, store: Backend) -> None:
+        """The envelope that stands for it fails: whoever runs it looks at the batch."""
+        chain = chained("a", "i", "last")
+        store.plans.open([inner("x")], [*chain, *held_members("x")])
+
+        assert run_all(store, failing=["x", "i"]) == ["a", "x", "i"]
+        assert stored(store) == {"last"}
+
+        store.revive(["x"])
+        assert run_all(store) == ["x"]
+        store.revive(["i"])
+        assert run_all(store) == ["i", "last"]
+        assert counts(store, "i") == (1, 1, 0, 0)
 
     def test_batches_are_listed_page_by_page(self, store: Backend) -> None:
         for name in ("b1", "b2", "b3"):
