@@ -20,9 +20,14 @@ if TYPE_CHECKING:
     from eventbus.dispatch.names import event
     from eventbus.errors import EventBusError, LeaseLost, LimitExceeded, MissingRecord
     from eventbus.queue.attempt import Attempt, InteractsWithQueue
+    from eventbus.queue.batches import BatchHandle
     from eventbus.queue.handles import JobHandle
     from eventbus.queue.jobs import Job
     from eventbus.queue.lifecycle import (
+        BatchCanceled,
+        BatchDispatched,
+        BatchFinished,
+        BatchStarted,
         JobAttempted,
         JobDebounced,
         JobExceptionOccurred,
@@ -45,6 +50,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Attempt",
+    "BatchCanceled",
+    "BatchDispatched",
+    "BatchFinished",
+    "BatchHandle",
+    "BatchStarted",
     "Debounce",
     "Dispatching",
     "EventBus",
@@ -86,6 +96,11 @@ __all__ = [
 #: The module that each public name comes from.
 _HOMES: Final[Mapping[str, str]] = {
     "Attempt": "eventbus.queue.attempt",
+    "BatchCanceled": "eventbus.queue.lifecycle",
+    "BatchDispatched": "eventbus.queue.lifecycle",
+    "BatchFinished": "eventbus.queue.lifecycle",
+    "BatchHandle": "eventbus.queue.batches",
+    "BatchStarted": "eventbus.queue.lifecycle",
     "Debounce": "eventbus.queue.uniqueness",
     "Dispatching": "eventbus.dispatch.around",
     "EventBus": "eventbus.bus",

@@ -18,6 +18,7 @@ from eventbus.queue.connections import Connections
 from eventbus.queue.jobbus import JobBus
 from eventbus.queue.limitbus import LimitBus
 from eventbus.queue.options import note_answer, read_options
+from eventbus.queue.planbus import PlanBus
 from eventbus.queue.routes import Routes
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["EventBus"]
 
 
-class EventBus(LimitBus, JobBus):
+class EventBus(LimitBus, PlanBus, JobBus):
     """
     Dispatches events to their listeners, at once or through a queue, and enqueues jobs.
 
@@ -202,6 +203,7 @@ class EventBus(LimitBus, JobBus):
     def executor(self, rules: Rules | None = None, limits: TimeLimits | None = None) -> Executor:
         """Return what runs a job: for the worker, and for `sync://` connections."""
         from eventbus.queue.execute import Executor
+        from eventbus.queue.planning import Running
 
         return Executor(
             catalogue=lambda: self.enqueuer.catalogue,
@@ -213,6 +215,7 @@ class EventBus(LimitBus, JobBus):
             carried=self._carried,
             current=self._current,
             limiters=lambda: self.limiters,
+            running=lambda port: Running(self.planner, port),
             rules=rules,
             limits=limits,
         )

@@ -15,9 +15,11 @@ __all__ = [
     "ALIKE_SIZE_LIMIT",
     "BACKOFF_LIMIT",
     "BATCH_LIMIT",
+    "BATCH_NAME_LENGTH",
     "BATCH_TIME",
     "BODY_HEAD",
     "BODY_SIZE_LIMIT",
+    "CANCELED_CLAIMS",
     "CONCURRENCY_LIMIT",
     "CONCURRENCY_SLACK",
     "CONNECTION",
@@ -239,6 +241,16 @@ DATA_DEPTH_LIMIT: Final = 64
 #: Unit: keys.
 #: Source: more is a table, not an event; it bounds what reading one costs beyond its bytes.
 DATA_KEYS_LIMIT: Final = 10_000
+
+#: How many claims a worker remembers in which a job has canceled its batch.
+#: Unit: claims.
+#: Source: as many as one worker may have in its hands at once, and some.
+CANCELED_CLAIMS: Final = 64
+
+#: Longest name of a batch.
+#: Unit: characters.
+#: Source: a line of a list; a name is for people.
+BATCH_NAME_LENGTH: Final = 200
 
 #: Most items of one set, or keys of one dict, whose hashes are equal.
 #: Unit: items.

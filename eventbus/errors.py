@@ -36,12 +36,14 @@ EventBusError                            catches all, and only, what eventbus ra
 │  ├─ UnsupportedOption (NotImplementedError)
 │  ├─ SchemaMismatch                     the store was written by another version
 │  ├─ StoreDamaged                       what is stored cannot be read: a disk, or a hand, altered it
+│  ├─ BatchNotFound (LookupError)
 │  └─ FailedJobNotFound (LookupError)
 └─ WorkerError
    ├─ ListenerTimeout (TimeoutError)     a run took longer than its `timeout`
    ├─ JobInterrupted                     the worker had to stop: the job goes back unspent
    ├─ DeadlinePassed                     claimed after its `retry_until`
    ├─ JobFailedByHand                    the listener called `attempt.fail(...)`
+   ├─ BatchFailed                        members of a batch in a chain, or in another batch, failed
    ├─ JobLost                            its worker died `max_lost` times
    ├─ WorkerDied                         the job ended the process that ran it
    ├─ Unhealthy                          a health file tells of no worker that works
@@ -68,6 +70,8 @@ __all__ = [
     "AsyncListenerInSyncDispatch",
     "BackendError",
     "BackendUnavailable",
+    "BatchFailed",
+    "BatchNotFound",
     "CodecError",
     "ConfigurationError",
     "DeadlinePassed",
@@ -701,6 +705,20 @@ class FailedJobNotFound(BackendError, LookupError):
         )
 
 
+class BatchNotFound(BackendError, LookupError):
+    """No batch has this id: it was pruned, or never there."""
+
+    id: str
+    connection: str
+
+    def __init__(self, *, id: str, connection: str) -> None:
+        super().__init__(
+            f"connection {connection!r} has no batch {id!r}; it is kept until it is pruned",
+            id=id,
+            connection=connection,
+        )
+
+
 class WorkerError(EventBusError):
     """A worker could not let a job run to its end."""
 
@@ -753,6 +771,23 @@ class JobFailedByHand(WorkerError):
 
     def __init__(self, *, listener: str, reason: str) -> None:
         super().__init__(f"{listener} failed its job: {reason}", listener=listener, reason=reason)
+
+
+class BatchFailed(WorkerError):
+    """Members of a batch failed that is itself a member of a chain, or of another batch."""
+
+    id: str
+    failed: int
+    total: int
+
+    def __init__(self, *, id: str, failed: int, total: int) -> None:
+        super().__init__(
+            f"{failed} of the {total} jobs of batch {id} failed. Retry them, and then this job:"
+            " what comes after the batch waits for it",
+            id=id,
+            failed=failed,
+            total=total,
+        )
 
 
 class JobLost(WorkerError):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
 from contextlib import AbstractContextManager
+from itertools import count
 from typing import Protocol
 
 from attrs import evolve, frozen
+from typing_extensions import override
 
 from eventbus.backends.instants import instant
-from eventbus.backends.plans import Milestone, NewBatch, StoredBatch, Tally
+from eventbus.backends.plans import Milestone, NewBatch, PlanStore, StoredBatch, Tally
 from eventbus.queue.envelope import Envelope, Member
 
 __all__ = ["Held", "MemoryPlans", "Place"]
@@ -78,7 +79,7 @@ class _Batch:
         )
 
 
-class MemoryPlans:
+class MemoryPlans(PlanStore):
     """
     Keeps batches, and goes on with chains.
 
@@ -224,8 +225,8 @@ class MemoryPlans:
 
     # What is asked of a `PlanStore`.
 
+    @override
     def open(self, batches: Sequence[NewBatch], envelopes: Sequence[Envelope]) -> None:
-        """Do what the verb does."""
         with self._place.lock:
             new = [one for one in batches if one.id not in self._batches]
             for batch in new:
@@ -237,8 +238,8 @@ class MemoryPlans:
                 if Milestone.BEGUN not in batch.waiting:
                     self._begin(self._batches[batch.id])
 
+    @override
     def link(self, queue: str, id: str, next: tuple[str, str]) -> bool:
-        """Do what the verb does."""
         with self._place.lock:
             one = self._place.known(id)
             if one is None or one.envelope.queue != queue:
@@ -247,25 +248,25 @@ class MemoryPlans:
             one.envelope = evolve(one.envelope, member=member)
         return True
 
+    @override
     def find(
         self, *, ids: Sequence[str] | None = None, limit: int, after: str = ""
     ) -> list[StoredBatch]:
-        """Do what the verb does."""
         with self._place.lock:
             found = [
                 one.stored() for id_, one in self._batches.items() if ids is None or id_ in ids
             ]
         return [one for one in found if one.cursor > after][:limit]
 
+    @override
     def cancel(self, id: str) -> bool:
-        """Do what the verb does."""
         with self._place.lock:
             batch = self._batches.get(id)
             if batch is not None:
                 self._reached(batch, batch.tally.cancel(self._now()))
         return batch is not None
 
+    @override
     def forget(self, ids: Sequence[str]) -> list[str]:
-        """Do what the verb does."""
         with self._place.lock:
             return [one for one in ids if self._forget(one)]

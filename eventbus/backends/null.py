@@ -49,23 +49,28 @@ _CAPABILITIES: Final = Capabilities(
 )
 
 
-class _NoPlans:
+class _NoPlans(PlanStore):
     """Keeps no batch, and lets nobody come."""
 
+    @override
     def open(self, batches: Sequence[NewBatch], envelopes: Sequence[Envelope]) -> None:
         """Drop them."""
 
+    @override
     def link(self, queue: str, id: str, next: tuple[str, str]) -> bool:
         return False
 
+    @override
     def find(
         self, *, ids: Sequence[str] | None = None, limit: int, after: str = ""
     ) -> list[StoredBatch]:
         return []
 
+    @override
     def cancel(self, id: str) -> bool:
         return False
 
+    @override
     def forget(self, ids: Sequence[str]) -> list[str]:
         return []
 

@@ -9,10 +9,11 @@ gone. Here is what these verbs do not say by themselves.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
@@ -184,7 +185,7 @@ class Tally:
         return first
 
 
-class PlanStore(Protocol):
+class PlanStore(ABC):
     """
     What is needed of a store beside its verbs of jobs.
 
@@ -192,6 +193,7 @@ class PlanStore(Protocol):
     delay. Where one is taken out that others were to follow, they are taken out with it.
     """
 
+    @abstractmethod
     def open(self, batches: Sequence[NewBatch], envelopes: Sequence[Envelope]) -> None:
         """
         Keep batches and store envelopes, all in one step; what is kept or stored already is passed over.
@@ -200,12 +202,12 @@ class PlanStore(Protocol):
             batches: Which. One without members is finished as soon as it has begun.
             envelopes: Their members, what waits for their milestones, and the chains that they are part of.
         """
-        ...
 
+    @abstractmethod
     def link(self, queue: str, id: str, next: tuple[str, str]) -> bool:
         """Let another one follow an envelope that is stored, in place of whoever did; False if it is not there."""
-        ...
 
+    @abstractmethod
     def find(
         self, *, ids: Sequence[str] | None = None, limit: int, after: str = ""
     ) -> list[StoredBatch]:
@@ -217,12 +219,11 @@ class PlanStore(Protocol):
             limit: Most to return.
             after: The `cursor` of the last one that was returned, to go on from there, in the store's order.
         """
-        ...
 
+    @abstractmethod
     def cancel(self, id: str) -> bool:
         """Let the members of a batch that have not begun not run any more; False if there is no such batch."""
-        ...
 
+    @abstractmethod
     def forget(self, ids: Sequence[str]) -> list[str]:
         """Forget batches; return the ids that were there. Their members stay, and count nowhere."""
-        ...

@@ -19,8 +19,8 @@ from eventbus.backends.base import (
     StoredJob,
 )
 from eventbus.backends.limit_port import LimitPort
-from eventbus.backends.plan_port import PlanPort
 from eventbus.backends.orders import ALL_QUEUES, PAUSE, RESTART, Orders
+from eventbus.backends.plan_port import PlanPort
 from eventbus.defaults import (
     BODY_SIZE_LIMIT,
     DURATION_LIMIT,

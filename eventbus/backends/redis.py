@@ -354,4 +354,3 @@ class RedisBackend(Backend):
         if self._loops is not None:
             await self._loops.aclose()
         await super().aclose()
-

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from eventbus.backends.plans import Milestone, NewBatch, StoredBatch
+from typing_extensions import override
+
+from eventbus.backends.plans import Milestone, NewBatch, PlanStore, StoredBatch
 from eventbus.backends.redis_calls import Call, Unanswered
 from eventbus.backends.redis_records import placed, stored_batches
 from eventbus.backends.redis_store import Store
@@ -32,7 +34,7 @@ def is_held(batches: Sequence[NewBatch], envelopes: Sequence[Envelope]) -> bool:
     )
 
 
-class RedisPlans:
+class RedisPlans(PlanStore):
     """
     Keeps batches in the hashes of their queues.
 
@@ -43,8 +45,8 @@ class RedisPlans:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    @override
     def open(self, batches: Sequence[NewBatch], envelopes: Sequence[Envelope]) -> None:
-        """Do what the verb does."""
         queues = dict.fromkeys([*(one.queue for one in batches), *(one.queue for one in envelopes)])
         mine = {
             queue: (
@@ -71,20 +73,22 @@ class RedisPlans:
         words: list[Any] = [self._store.bell(queue), len(batches)]
         for batch in batches:
             # A batch without members has its turn as well; no id is empty.
-            lines = (f"{one.value} {id_}" for one, ids in batch.waiting.items() for id_ in ids or "-")
+            lines = (
+                f"{one.value} {id_}" for one, ids in batch.waiting.items() for id_ in ids or "-"
+            )
             words += (batch.id, batch.name, int(batch.allows_failures), "\n".join(lines))
         return self._store.call("open", [queue], *words, *words_of(envelopes))
 
+    @override
     def link(self, queue: str, id: str, next: tuple[str, str]) -> bool:
-        """Do what the verb does."""
         return bool(
             self._store.ask_one("link", self._store.call("link", [queue], id, "/".join(next)))
         )
 
+    @override
     def find(
         self, *, ids: Sequence[str] | None = None, limit: int, after: str = ""
     ) -> list[StoredBatch]:
-        """Do what the verb does."""
         found: list[StoredBatch] = []
         for queue in self._store.listed():
             if len(found) >= limit:
@@ -92,7 +96,11 @@ class RedisPlans:
             key = self._store.key(queue, "batches")
             if ids is None:
                 kept = self._store.ask_one("find", Call(key, ("HGETALL", key)))
-                told = kept if isinstance(kept, list) else [one for pair in kept.items() for one in pair]
+                told = (
+                    kept
+                    if isinstance(kept, list)
+                    else [one for pair in kept.items() for one in pair]
+                )
             else:
                 values = self._store.ask_one("find", Call(key, ("HMGET", key, *ids))) if ids else []
                 told = [
@@ -105,16 +113,16 @@ class RedisPlans:
             found += [one for one in batches if one.cursor > after]
         return found[:limit]
 
+    @override
     def cancel(self, id: str) -> bool:
-        """Do what the verb does."""
         for queue in self._store.listed():
             call = self._store.call("cancel_batch", [queue], self._store.bell(queue), id)
             if self._store.ask_one("cancel", call):
                 return True
         return False
 
+    @override
     def forget(self, ids: Sequence[str]) -> list[str]:
-        """Do what the verb does."""
         gone: set[str] = set()
         for queue in self._store.listed() if ids else ():
             call = self._store.call("forget_batches", [queue], *ids)

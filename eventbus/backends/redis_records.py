@@ -175,11 +175,11 @@ def placed(member: Member) -> str:
 
 
 def member_of(kept: bytes) -> Member | None:
-    """
+    r"""
     Return what an envelope is a member of, of anything.
 
     Example:
-        >>> member_of(b"b\\njobs/a\\n")
+        >>> member_of(b"b\njobs/a\n")
         Member(batch='b', next=('jobs', 'a'), catch=None, held=False)
     """
     batch, _, rest = kept.decode("utf-8", "replace").partition("\n")
@@ -217,9 +217,7 @@ def stored_batches(queue: str, found: Sequence[bytes]) -> Iterator[StoredBatch]:
         )
 
 
-def _shown(
-    name: bytes, queue: str, kept: bytes | int, place: bytes
-) -> tuple[Envelope, int, int]:
+def _shown(name: bytes, queue: str, kept: bytes | int, place: bytes) -> tuple[Envelope, int, int]:
     """Return the envelope of anything, when it was pushed, and how much of its body was not read."""
     told = name.decode("utf-8", "replace")
     member = member_of(place)

@@ -262,7 +262,9 @@ def stored_batch_of(row: Row) -> StoredBatch:
     )
 
 
-def _shown(name: object, queue: object, body: bytes, delay: object, place: Sequence[object]) -> Envelope:
+def _shown(
+    name: object, queue: object, body: bytes, delay: object, place: Sequence[object]
+) -> Envelope:
     batch, following, catch = place
     return Envelope(
         id=str(name),

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 from attrs import define, field
+from typing_extensions import override
 
 from eventbus.backends.instants import COUNTED, HELD, span
-from eventbus.backends.plans import Milestone, NewBatch, StoredBatch, Tally
+from eventbus.backends.plans import Milestone, NewBatch, PlanStore, StoredBatch, Tally
 from eventbus.backends.sql import Row, member_of, place_of, statements, stored_batch_of
 from eventbus.backends.sqlite_file import SqliteFile
 from eventbus.queue.envelope import Envelope, Member
@@ -283,7 +284,7 @@ class Passing:
         self._db.execute(_SQL["count_rest"], {"ids": json.dumps(names), "due": due, **_HELD})
 
 
-class SqlitePlans:
+class SqlitePlans(PlanStore):
     """
     Keeps batches in the table of that name.
 
@@ -300,23 +301,23 @@ class SqlitePlans:
         self._now = now
         self._ring = ring
 
+    @override
     def open(self, batches: Sequence[NewBatch], envelopes: Sequence[Envelope]) -> None:
-        """Do what the verb does."""
         with self._file.transaction("push", stored=[one.id for one in envelopes]) as db:
             passing = Passing(db, self._now())
             passing.open(batches, envelopes)
         self._ring([*passing.rung, *(one.queue for one in envelopes)])
 
+    @override
     def link(self, queue: str, id: str, next: tuple[str, str]) -> bool:
-        """Do what the verb does."""
         values = {"queue": queue, "id": id, "next": place_of(next)}
         with self._file.transaction("link") as db:
             return bool(db.execute(_SQL["link"], values).fetchall())
 
+    @override
     def find(
         self, *, ids: Sequence[str] | None = None, limit: int, after: str = ""
     ) -> list[StoredBatch]:
-        """Do what the verb does."""
         chosen = {
             "ids": None if ids is None else json.dumps(list(ids)),
             "limit": limit,
@@ -325,16 +326,16 @@ class SqlitePlans:
         with self._file.look("find") as db:
             return [stored_batch_of(row) for row in db.execute(_SQL["batches"], chosen)]
 
+    @override
     def cancel(self, id: str) -> bool:
-        """Do what the verb does."""
         with self._file.transaction("cancel") as db:
             passing = Passing(db, self._now())
             is_there = passing.cancel(id)
         self._ring(passing.rung)
         return is_there
 
+    @override
     def forget(self, ids: Sequence[str]) -> list[str]:
-        """Do what the verb does."""
         with self._file.transaction("forget") as db:
             passing = Passing(db, self._now())
             return [one for one in ids if passing.forget(one)]

@@ -13,8 +13,23 @@ from eventbus.queue.envelope import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
+    from eventbus.queue.batches import BatchHandle
+    from eventbus.queue.following import Followers
     from eventbus.queue.limits import Limiters
+
+    class RunningPlans(Protocol):
+        """What a running job may ask for of the plans of its bus."""
+
+        def batch(self, id: str) -> BatchHandle:
+            """Return the handle of a batch."""
+            ...
+
+        def followers(self, attempt: Attempt) -> Followers:
+            """Return what makes those that are to follow a run."""
+            ...
+
 
 __all__ = ["Attempt", "Deleted", "FailedByHand", "InteractsWithQueue", "Released", "introduced"]
 
@@ -78,8 +93,44 @@ class Attempt:
     settled: Deleted | Released | FailedByHand | None = field(init=False, default=None)
     #: The limits of the bus, for middleware; None before a run goes through any.
     limiters: Limiters | None = field(init=False, default=None, repr=False, eq=False)
+    #: The id of the batch that it is a member of, or that it follows; empty if there is none.
+    batch_id: str = field(init=False, default="", repr=False, eq=False)
+    #: What those are that follow, where the run has said something of them.
+    followers: Followers | None = field(init=False, default=None, repr=False, eq=False)
+    #: Gives the batch of an id; and what makes those that follow.
+    plans: RunningPlans | None = field(init=False, default=None, repr=False, eq=False)
     #: Keeps what `progress` is told; None where the class of the job does not say `keep_result`.
     reporter: Callable[[Any], None] | None = field(init=False, default=None, repr=False, eq=False)
+
+    @property
+    def batch(self) -> BatchHandle | None:
+        """The batch that the job is a member of, or whose `on_success`, `on_error` or `on_done` it is; or None."""
+        if self.plans is None or not self.batch_id:
+            return None
+        return self.plans.batch(self.batch_id)
+
+    @property
+    def chain(self) -> Followers:
+        """
+        Those that follow the job: its chain, or what `prepend` and `append` make one of.
+
+        Raises:
+            UnsupportedOption: Nothing stores the job: it runs by `run`, or by itself on a sync connection.
+        """
+        if self.followers is None:
+            if self.plans is None:
+                raise UnsupportedOption(backend="sync", capability="jobs that follow one that runs")
+            self.followers = self.plans.followers(self)
+        return self.followers
+
+    def stop_chain(self) -> None:
+        """
+        Let none of those run that were to follow, once this run has succeeded; in a batch they count as skipped.
+
+        Raises:
+            UnsupportedOption: As `chain`.
+        """
+        self.chain.stopped = True
 
     def progress(self, value: Any) -> None:
         """

@@ -97,6 +97,13 @@ class Connections:
         """Return the port of a connection that is open; None if it is not, or another stands in."""
         return None if self._stand_ins else self._ports.get(name)
 
+    def in_process(self, name: str) -> Port:
+        """Return a port of an empty store in this process, for a plan that runs at once on a `sync://` connection."""
+        from eventbus.backends.port import Port
+        from eventbus.backends.urls import open_backend
+
+        return Port(open_backend("memory://", clock=self.clock).backend, name=name)
+
     def now(self) -> datetime:
         """Return the instant, aware and in UTC, by the clock that judges delays."""
         for _, clock in self._stand_ins:

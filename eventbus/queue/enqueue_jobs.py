@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from eventbus.queue.catalogue import Entry
     from eventbus.queue.codec.typed import PayloadCodec
 
-__all__ = ["JobEnqueuer", "Said", "checked_job", "checked_kind"]
+__all__ = ["JobEnqueuer", "Made", "Said", "checked_job", "checked_kind"]
 
 
 @frozen(kw_only=True)
@@ -43,10 +43,19 @@ class Said:
     queue: str | None = None
     connection: str | None = None
     delay: float | timedelta | datetime | None = None
+    #: Where a job goes that does not say, nor its class, nor its route.
+    or_queue: str | None = None
+    or_connection: str | None = None
+    #: How long one waits that does not say, nor its class.
+    or_delay: float | None = None
+    #: The id of the batch about which it is.
+    batch: str = ""
+    #: Its own id, where that is known already.
+    id: str = ""
 
 
 @frozen(kw_only=True)
-class _Made:
+class Made:
     """A job that is ready to go."""
 
     handle: JobHandle
@@ -82,9 +91,9 @@ class JobEnqueuer:
         Nothing is stored if one of them cannot be. Those of `sync://` connections run last, in
         their order.
         """
-        made: list[_Made] = []
+        made: list[Made] = []
         for job in jobs:
-            made.append((yield from self._made(job, said)))  # noqa: PERF401 -- it yields
+            made.append((yield from self.made(job, said)))  # noqa: PERF401 -- it yields
         for one in made:
             if one.keep is not None and one.enqueued is not None:
                 one.keep([one.enqueued])
@@ -139,16 +148,18 @@ class JobEnqueuer:
     def _entry(self, job: Any) -> Entry:
         return self.enqueuer.catalogue.job_entry(type(checked_job(job)))
 
-    def _made(self, job: Job, said: Said) -> Walk:
+    def made(self, job: Job, said: Said) -> Walk:
+        """Return a job as it is to be stored: a `Made`; its hooks are asked."""
         entry = self._entry(job)
         options, where = entry.options, describe(type(job))
         if not (yield from _wants(job)):
-            return _Made(handle=self.skipped(job))
+            return Made(handle=self.skipped(job))
         route = self.routes.of_job(type(job))
         via = said.connection or (yield from _asked(job, options.via_connection))
-        connection, here = self.enqueuer.place(via or options.connection or route.connection)
+        via = via or options.connection or route.connection or said.or_connection
+        connection, here = self.enqueuer.place(via)
         via = said.queue if said.queue is not None else (yield from _asked(job, options.via_queue))
-        via = via if via is not None else options.queue or route.queue
+        via = via if via is not None else options.queue or route.queue or said.or_queue
         queue = self.enqueuer.queue(connection, via, where)
         delay = yield from self._delay(job, said, entry)
         hops, trail = self.enqueuer.chain(options.name, delay)
@@ -158,9 +169,10 @@ class JobEnqueuer:
             hops=hops,
             trail=trail,
             context=self.enqueuer.carried.taken(event=options.name),
+            batch=said.batch,
         )
         keep = self.diverted(job)
-        id_ = new_id()
+        id_ = said.id or new_id()
         document = self.enqueuer.catalogue.job_document(
             entry, job, id=id_, options=fixed.written(), dispatched_at=datetime.now(UTC)
         )
@@ -169,7 +181,7 @@ class JobEnqueuer:
         envelope = Envelope(id=id_, queue=queue, body=write(document), delay=delay, unique=unique)
         if stored and options.keep_result is not None:
             self._check_keeps(connection)
-        return _Made(
+        return Made(
             handle=JobHandle(
                 id=id_,
                 name=options.name,
@@ -200,7 +212,8 @@ class JobEnqueuer:
         delay = yield from _asked(job, entry.options.with_delay)
         if delay is None:
             debounce = entry.options.debounce
-            return entry.options.delay or 0.0 if debounce is None else debounce.wait
+            wait = entry.options.delay if debounce is None else debounce.wait
+            return wait if wait is not None else said.or_delay or 0.0
         return seconds(delay, option="with_delay", where=where)
 
     def _until(self, job: Job, entry: Entry) -> Walk:

@@ -7,6 +7,7 @@ exceptions of user code are caught in one place, `caught`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eventbus.backends.base import Charge, Claim
 from eventbus.backends.port import Port
+from eventbus.defaults import CANCELED_CLAIMS
 from eventbus.dispatch.resolver import Scope
-from eventbus.dispatch.waiting import Walk
-from eventbus.errors import LeaseLost, ListenerTimeout, UnknownName
+from eventbus.dispatch.waiting import Blocking, Walk
+from eventbus.errors import BackendError, LeaseLost, ListenerTimeout, UnknownName
 from eventbus.queue.attempt import Attempt, introduced
 from eventbus.queue.carried import Carried
 from eventbus.queue.catalogue import Catalogue
@@ -33,6 +35,7 @@ from eventbus.queue.execution import (
     warn_of_late_error,
     warn_of_overrun,
 )
+from eventbus.queue.following import followed
 from eventbus.queue.handling import Handling
 from eventbus.queue.jobs import Job
 from eventbus.queue.lifecycle import (
@@ -52,6 +55,7 @@ from eventbus.queue.settling import PortSettler, Settler, note_loss, settled, wr
 from eventbus.queue.spans import OVERRUNS, NoTimeLimits, Span, TimeLimits, limited
 
 if TYPE_CHECKING:
+    from eventbus.queue.attempt import RunningPlans
     from eventbus.queue.limits import Limiters
 
 __all__ = ["Executor"]
@@ -76,6 +80,7 @@ class Executor:
         rules: What holds where a listener does not say.
         limits: How runs are ended that take too long.
         limiters: Returns the limits of the bus.
+        running: Returns what a job asks of its chain and its batch, of those of a port.
     """
 
     def __init__(
@@ -90,6 +95,7 @@ class Executor:
         carried: Carried,
         current: ContextVar[Execution | None],
         limiters: Callable[[], Limiters],
+        running: Callable[[Port], RunningPlans],
         rules: Rules | None = None,
         limits: TimeLimits | None = None,
     ) -> None:
@@ -98,6 +104,10 @@ class Executor:
         self._hears = hears
         self._now = now
         self._current = current
+        self._make_running = running
+        self._running: tuple[Port, RunningPlans] | None = None
+        #: Claims, and batches that were canceled by what they held: others of theirs were claimed before that.
+        self._canceled: deque[tuple[str, str]] = deque(maxlen=CANCELED_CLAIMS)
         self._rules = rules or Rules()
         self._limits = limits or NoTimeLimits()
         self._handling = Handling(
@@ -137,14 +147,57 @@ class Executor:
             ),
         )
         self._reading.read(execution)
+        self._note_plans(execution, port)
         life = execution.entry.options.keep_result if execution.entry is not None else None
         if life is not None:
             execution.attempt.reporter = partial(report, port, envelope.id, life)
         return execution
 
-    def run_here(self, envelope: Envelope, connection: str) -> Walk:
-        """Run a job that was never stored; its error is the caller's, and there is no second try."""
-        execution = Execution(
+    def _note_plans(self, execution: Execution, port: Port) -> None:
+        """Let a job know its batch, and not run where that was canceled."""
+        attempt, member = execution.attempt, execution.envelope.member
+        if self._running is None or self._running[0] is not port:
+            self._running = port, self._make_running(port)
+        attempt.plans = self._running[1]
+        if member is not None and member.batch:
+            attempt.batch_id = member.batch
+            claim, entry = execution.claim, execution.entry
+            if claim is not None and entry is not None:
+                mark = claim.token, member.batch
+                canceled = claim.canceled or mark in self._canceled
+                execution.canceled = canceled and not entry.options.run_if_canceled
+
+    def _note_canceled(self, execution: Execution) -> None:
+        """See whether a job that failed has canceled its batch: those that were claimed with it do not run then."""
+        batch, claim, port = execution.attempt.batch_id, execution.claim, execution.port
+        if claim is None or port is None:
+            return
+        try:
+            found = port.plans.batch(batch)
+        except BackendError:
+            return  # they run: whoever takes the next from the store is told
+        if found is not None and found.canceled_at is not None:
+            self._canceled.append((claim.token, batch))
+
+    def run_in_plan(self, claim: Claim, port: Port, connection: str) -> Walk:
+        """
+        Run a job of a plan on a `sync://` connection; the result is its `Execution`, with its error if it failed.
+
+        There is no second try, and whoever asked settles it.
+        """
+        execution = self._unstored(claim.envelope, connection)
+        execution.claim = claim
+        self._reading.read(execution)
+        self._note_plans(execution, port)
+        execution.claim = None
+        yield from self.run(execution, None)
+        execution.claim = claim
+        if execution.error is None and execution.attempt.followers is not None:
+            execution.claim = followed(port, claim, execution.attempt.followers)
+        return execution
+
+    def _unstored(self, envelope: Envelope, connection: str) -> Execution:
+        return Execution(
             envelope=envelope,
             attempt=Attempt(
                 id=envelope.id,
@@ -155,6 +208,10 @@ class Executor:
                 stored=False,
             ),
         )
+
+    def run_here(self, envelope: Envelope, connection: str) -> Walk:
+        """Run a job that was never stored; its error is the caller's, and there is no second try."""
+        execution = self._unstored(envelope, connection)
         self._reading.read(execution)
         yield from self.run(execution, None)
         if execution.error is not None:
@@ -215,7 +272,7 @@ class Executor:
         Raises:
             BackendError: As `run`.
         """
-        if execution.raised is not None or self._hears(JobProcessing):
+        if execution.raised is not None or execution.canceled or self._hears(JobProcessing):
             return self.run(execution, settler)
         way = self._handling.way(execution)
         if not way.plain:
@@ -228,6 +285,7 @@ class Executor:
             if (
                 execution.raised is not None
                 or execution.attempt.settled is not None
+                or execution.attempt.followers is not None
                 or self._hears(JobProcessed)
                 or self._hears(JobAttempted)
                 or not execution.decide(DONE)
@@ -264,7 +322,9 @@ class Executor:
         before = current.get()
         current.set(execution)
         try:
-            if execution.raised is None and not called:
+            if execution.canceled:
+                execution.attempt.delete()
+            elif execution.raised is None and not called:
                 if self._hears(JobProcessing):
                     yield from self._tell(execution, JobProcessing)
                 way = self._handling.way(execution)
@@ -279,6 +339,8 @@ class Executor:
                     yield from settled(execution, settler)
                 except LeaseLost as error:
                     note_loss(execution, error)
+                if execution.outcome is Outcome.FAILED and execution.attempt.batch_id:
+                    yield Blocking(partial(self._note_canceled, execution))
             yield from self._tell_outcome(execution)
             return execution
         finally:

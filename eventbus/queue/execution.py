@@ -90,6 +90,8 @@ class Execution:
     trail: tuple[str, ...] = ()
     #: What was raised, in the run or before it.
     raised: BaseException | None = None
+    #: It is not to run: its batch was canceled.
+    canceled: bool = False
     #: Its run began, and so a try is spent if it raises.
     began: bool = False
     #: Seconds that its run may take, and each step that follows it; 0 is no limit.

@@ -31,6 +31,8 @@ class Fixed:
     trail: tuple[str, ...] = ()
     #: The context variables that travel with it, by name.
     context: Mapping[str, JSON] = field(factory=dict[str, JSON])
+    #: The id of the batch about which it is, where it is no member of it.
+    batch: str = ""
 
     def written(self) -> dict[str, JSON]:
         """Return it as it is stored."""
@@ -46,13 +48,15 @@ class Fixed:
             found["trail"] = list(self.trail)
         if self.context:
             found["context"] = dict(self.context)
+        if self.batch:
+            found["batch"] = self.batch
         return found
 
 
 _NOTHING: Final = Fixed()
 
 _OPTIONS: Final = frozenset({
-    "wildcard", "retry_until", "display_name", "hops", "trail", "context",
+    "wildcard", "retry_until", "display_name", "hops", "trail", "context", "batch",
 })  # fmt: skip
 
 
@@ -74,6 +78,7 @@ def read_fixed(options: Mapping[str, Any], *, envelope: str = "") -> Fixed:
     trail = options.get("trail", [])
     name = options.get("display_name", "")
     context = options.get("context", {})
+    batch = options.get("batch", "")
     if type(wildcard) is not bool:
         raise DecodeError(reason="its wildcard is neither true nor false", envelope=envelope)
     if type(hops) is not int or hops < 0:
@@ -84,6 +89,8 @@ def read_fixed(options: Mapping[str, Any], *, envelope: str = "") -> Fixed:
         raise DecodeError(reason="its display name is no text", envelope=envelope)
     if not isinstance(context, dict):
         raise DecodeError(reason="its context is no object", envelope=envelope)
+    if not isinstance(batch, str):
+        raise DecodeError(reason="its batch is no text", envelope=envelope)
     return Fixed(
         wildcard=wildcard,
         deadline=_instant(options["retry_until"], envelope) if "retry_until" in options else None,
@@ -91,6 +98,7 @@ def read_fixed(options: Mapping[str, Any], *, envelope: str = "") -> Fixed:
         hops=hops,
         trail=tuple(short(one) for one in trail),
         context=context,
+        batch=short(batch),
     )
 
 

@@ -31,6 +31,8 @@ class JobStatus(StrEnum):
     WAITING = "waiting"
     #: It may run later: it was enqueued so, waits for its next try, or is parked.
     DELAYED = "delayed"
+    #: It waits for its turn in a chain, or a batch.
+    HELD = "held"
     #: A worker has it.
     RUNNING = "running"
     #: It is among the failed jobs.
@@ -45,14 +47,18 @@ _STATUS: Final[Mapping[State, JobStatus]] = {
     State.READY: JobStatus.WAITING,
     State.DELAYED: JobStatus.DELAYED,
     State.LEASED: JobStatus.RUNNING,
+    State.HELD: JobStatus.HELD,
 }
 
 #: From which a job may still come to a result by itself.
-_COMING: Final = frozenset({JobStatus.WAITING, JobStatus.DELAYED, JobStatus.RUNNING})
+_COMING: Final = frozenset(
+    {JobStatus.WAITING, JobStatus.DELAYED, JobStatus.HELD, JobStatus.RUNNING}
+)
 #: Why a job of such a status has none.
 _WHY: Final[Mapping[JobStatus, str]] = {
     JobStatus.WAITING: "it waits for a worker",
     JobStatus.DELAYED: "it is to run later",
+    JobStatus.HELD: "it waits for the jobs before it",
     JobStatus.RUNNING: "it has not ended",
     JobStatus.FAILED: "it failed; `eventbus failed ID` shows why",
     JobStatus.GONE: "it was taken back or deleted, or its result was kept for long enough",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     JobFake = Callable[[Job], Keep | None]
     J = TypeVar("J", bound=Job)
 
-__all__ = ["JobBus"]
+__all__ = ["Here", "JobBus"]
 
 #: The connection that a job is told of which `run` runs.
 _HERE: Final = "sync"
@@ -51,6 +51,7 @@ class JobBus(LocalBus):
         @property
         def enqueuer(self) -> Enqueuer: ...  # noqa: D102 -- of `EventBus`
         def executor(self) -> Executor: ...  # noqa: D102 -- of `EventBus`
+        def hears(self, event: type) -> bool: ...  # noqa: D102 -- of `EventBus`
 
     def __init__(self, **options: Any) -> None:
         #: The classes of jobs that this bus has met, and what runs them in place of their `handle`.
@@ -141,7 +142,7 @@ class JobBus(LocalBus):
             Good day, Ada.
         """
         walk = self._enqueued([job], queue, connection, delay)
-        return drive(walk, _Here(self, "enqueue"))[0]  # type: ignore[no-any-return]
+        return drive(walk, Here(self, "enqueue"))[0]  # type: ignore[no-any-return]
 
     async def aenqueue(
         self,
@@ -171,7 +172,7 @@ class JobBus(LocalBus):
             A handle for each, in their order.
         """
         walk = self._enqueued(jobs, queue, connection, delay)
-        return drive(walk, _Here(self, "enqueue_many"))  # type: ignore[no-any-return]
+        return drive(walk, Here(self, "enqueue_many"))  # type: ignore[no-any-return]
 
     async def aenqueue_many(
         self,
@@ -195,7 +196,7 @@ class JobBus(LocalBus):
     ) -> JobHandle:
         """Enqueue a job if `condition` is true; else return a handle whose status is `skipped`."""
         if not condition:
-            return self._job_enqueuer().skipped(job)
+            return self.job_enqueuer().skipped(job)
         return self.enqueue(job, queue=queue, connection=connection, delay=delay)
 
     def enqueue_unless(
@@ -242,7 +243,7 @@ class JobBus(LocalBus):
             >>> bus.job_handle(Greet, bus.enqueue(Greet()).id).status()
             <JobStatus.WAITING: 'waiting'>
         """
-        return self._job_enqueuer().handle(job, id, queue=queue, connection=connection)
+        return self.job_enqueuer().handle(job, id, queue=queue, connection=connection)
 
     # Running.
 
@@ -261,7 +262,7 @@ class JobBus(LocalBus):
             AsyncListenerInSyncDispatch: It is async and an event loop runs in this thread.
             Exception: What its `handle` raised.
         """
-        return drive(self._run(job), _Here(self, "run"))
+        return drive(self._run(job), Here(self, "run"))
 
     async def arun(self, job: Job) -> Any:
         """Run a job here and now, as `run` does, and wait for an async one."""
@@ -284,7 +285,8 @@ class JobBus(LocalBus):
         kept = (fake(job) for fake in self._job_fakes)
         return next((one for one in kept if one is not None), None)
 
-    def _job_enqueuer(self) -> JobEnqueuer:
+    def job_enqueuer(self) -> JobEnqueuer:
+        """Return what brings jobs where they belong."""
         from eventbus.queue.enqueue_jobs import JobEnqueuer
 
         return JobEnqueuer(
@@ -304,7 +306,7 @@ class JobBus(LocalBus):
         from eventbus.queue.enqueue_jobs import Said
 
         said = Said(queue=queue, connection=connection, delay=delay)
-        return self._job_enqueuer().enqueue(jobs, said)
+        return self.job_enqueuer().enqueue(jobs, said)
 
     def _run(self, job: Job) -> Walk:
         from eventbus.queue.enqueue_jobs import checked_job
@@ -313,7 +315,7 @@ class JobBus(LocalBus):
 
 
 @frozen
-class _Here(Waits):
+class Here(Waits):
     """Waits in sync code; where that cannot be, it says what to call."""
 
     bus: JobBus

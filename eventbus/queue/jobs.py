@@ -82,6 +82,8 @@ class JobOptions(TypedDict, total=False):
     debounce: Duration | Debounce | None
     #: Seconds, or a `timedelta`, for which its result and its progress are kept. Default: not at all.
     keep_result: Duration | None
+    #: Whether it runs although its batch was canceled. Default: it is skipped.
+    run_if_canceled: bool | None
     #: Its name in stored jobs; default: "module:QualName". Not inherited.
     name: str | None
     #: What logs and lists call it; default: its name. Not inherited.
@@ -125,6 +127,7 @@ class Job:
         ProcessPodcast(podcast_id=17)
     """
 
+    __plan_member__: ClassVar[bool] = True
     #: What discovery says of it: it has a `handle`, and listens to nothing.
     __discover__: ClassVar[str] = "it is a job: it is enqueued, and hears no event"
 

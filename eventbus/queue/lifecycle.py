@@ -3,6 +3,9 @@ What happens to jobs and workers, as events on the bus.
 
 Listeners of these run inside the worker; what they raise is logged and changes nothing. They cannot
 be queued: a job about each job would never end. `docs/explain/job-life.md` has their order.
+
+Those of batches are other events: they are dispatched by a job of the batch's own, so that none is forgotten when
+a worker dies, and their listeners may be queued.
 """
 
 from __future__ import annotations
@@ -15,6 +18,10 @@ from attrs import frozen
 
 __all__ = [
     "LIFECYCLE",
+    "BatchCanceled",
+    "BatchDispatched",
+    "BatchFinished",
+    "BatchStarted",
     "JobAttempted",
     "JobDebounced",
     "JobExceptionOccurred",
@@ -120,6 +127,45 @@ class UniqueJobSkipped(_KeyEvent):
 @frozen(kw_only=True)
 class JobDebounced(_KeyEvent):
     """A job that waited gave way to a newer one. Told where that one was enqueued."""
+
+
+@frozen(kw_only=True)
+class _BatchEvent:
+    #: The batch's id.
+    id: str
+    name: str
+    connection: str
+    queue: str
+    #: How many members it has.
+    total: int
+
+
+@frozen(kw_only=True)
+class BatchDispatched(_BatchEvent):
+    """A batch was enqueued. Told where it was."""
+
+
+@frozen(kw_only=True)
+class _BatchProgress(_BatchEvent):
+    #: How many of its members came to their end, failed, or will not run, as it is told.
+    succeeded: int
+    failed: int
+    skipped: int
+
+
+@frozen(kw_only=True)
+class BatchStarted(_BatchProgress):
+    """The first member of a batch came to an end."""
+
+
+@frozen(kw_only=True)
+class BatchCanceled(_BatchProgress):
+    """A batch was canceled, by hand or by a member that failed."""
+
+
+@frozen(kw_only=True)
+class BatchFinished(_BatchProgress):
+    """All members of a batch came to an end."""
 
 
 @frozen(kw_only=True)

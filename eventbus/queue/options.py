@@ -142,6 +142,7 @@ class QueueOptions:
     no_retry: tuple[type[BaseException], ...] = ()
     discard_on_missing: bool | None = None
     keep_result: float | None = None
+    run_if_canceled: bool | None = None
     middleware: tuple[Any, ...] | Callable[..., Any] | Method = ()
     unique: Unique | None = None
     debounce: Debounce | None = None
@@ -198,6 +199,7 @@ _PLAIN: Final[Mapping[str, Callable[..., Any]]] = {
     "no_retry": checks.error_classes,
     "discard_on_missing": checks.choice,
     "keep_result": checks.life,
+    "run_if_canceled": checks.choice,
     "unique": unique_of,
     "debounce": debounce_of,
 }
@@ -226,6 +228,12 @@ def read_options(listener: Listener) -> QueueOptions | None:
             listener=listener.name,
             reason="it says keep_result, and a listener's answer goes nowhere",
             remedy="Enqueue a Job with keep_result, whose handle is asked for its result",
+        )
+    if found["run_if_canceled"] is not None:
+        raise ListenError(
+            listener=listener.name,
+            reason="it says run_if_canceled, and only jobs are members of batches",
+            remedy="Say it of the class of a Job",
         )
     found["name"] = _stored_name(listener, found["name"])
     return QueueOptions(**found)

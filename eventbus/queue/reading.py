@@ -79,6 +79,7 @@ class Reading:
                 execution.wildcard = fixed.wildcard
                 execution.hops, execution.trail = fixed.hops, fixed.trail
                 attempt.deadline = fixed.deadline
+                attempt.batch_id = fixed.batch
                 if claim is not None:
                     self._carried.restore(fixed.context)
             if claim is not None and claim.losses >= self._rules.max_lost:

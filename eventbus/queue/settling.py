@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
+
+from attrs import evolve
 
 from eventbus.backends.base import Claim
 from eventbus.backends.port import Port
 from eventbus.dispatch.waiting import Blocking, Walk
 from eventbus.errors import BackendError, LeaseLost
 from eventbus.queue.execution import Execution, error_text
+from eventbus.queue.following import followed
 from eventbus.queue.lifecycle import Outcome
 from eventbus.queue.results import kept
 from eventbus.text import short
 
-__all__ = ["PortSettler", "Settler", "free_key", "note_loss", "settled", "write_result"]
+__all__ = ["PortSettler", "Settler", "follow", "free_key", "note_loss", "settled", "write_result"]
+
+#: After which a chain goes on.
+_DONE: Final = frozenset({Outcome.SUCCEEDED, Outcome.SKIPPED})
 
 _log = logging.getLogger("eventbus.queue")
 
@@ -84,6 +90,11 @@ def _stored(execution: Execution) -> tuple[Port, Claim]:
 
 def settled(execution: Execution, settler: Settler) -> Walk:
     """Tell the store of the outcome."""
+    if execution.outcome in _DONE and execution.claim is not None:
+        if execution.attempt.followers is not None:
+            yield Blocking(partial(follow, execution))
+        if execution.outcome is Outcome.SKIPPED and execution.claim.envelope.member is not None:
+            execution.claim = evolve(execution.claim, skipped=True)
     if execution.result is not None and execution.outcome is Outcome.SUCCEEDED:
         yield Blocking(partial(settler.keep, execution))
     settle = {Outcome.RELEASED: settler.release, Outcome.FAILED: settler.bury}.get(
@@ -93,6 +104,14 @@ def settled(execution: Execution, settler: Settler) -> Walk:
         settler.ack(execution)
     else:
         yield Blocking(partial(settle or settler.ack, execution))
+
+
+def follow(execution: Execution) -> None:
+    """Store what the run has said of those that follow it."""
+    port, claim = _stored(execution)
+    followers = execution.attempt.followers
+    assert followers is not None  # asked for only then
+    execution.claim = followed(port, claim, followers)
 
 
 def note_loss(execution: Execution, error: LeaseLost) -> None:

@@ -93,9 +93,7 @@ def begin(
 def inner(*first: str, also: Sequence[Milestone] = ()) -> NewBatch:
     """Return a batch that begins, with these, when the turn of the envelope `i` comes."""
     waiting = {Milestone.BEGUN: list(first), Milestone.FINISHED: ["i"]}
-    return NewBatch(
-        id="i", queue="jobs", waiting={**waiting, **{one: [one.value] for one in also}}
-    )
+    return NewBatch(id="i", queue="jobs", waiting={**waiting, **{one: [one.value] for one in also}})
 
 
 def held_members(*names: str, batch: str = "i") -> list[Envelope]:
@@ -181,7 +179,7 @@ class Planning(Suite):
     def test_a_stale_ack_lets_nobody_come(self, store: Backend) -> None:
         store.push(chained("a", "b"))
         claim = claim_one(store)
-        stale = evolve(claim, token="another")
+        stale = evolve(claim, token=f"not-{claim.token}")
 
         assert store.ack([stale]) == [stale]
 
@@ -572,9 +570,7 @@ class Planning(Suite):
         outer = NewBatch(id="b", queue="jobs")
         nested = NewBatch(id="i", queue="jobs", waiting={Milestone.FINISHED: ["i"]})
         end = Envelope(id="i", queue="jobs", body=b"{}", member=Member(batch="b", held=True))
-        store.plans.open(
-            [outer, nested], [*members("a"), end, *members("x", "y", batch="i")]
-        )
+        store.plans.open([outer, nested], [*members("a"), end, *members("x", "y", batch="i")])
         assert counts(store) == (2, 0, 0, 0)
 
         assert run_all(store) == ["a", "x", "y", "i"]

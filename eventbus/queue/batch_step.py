@@ -1,0 +1,56 @@
+"""What a batch itself has to do: a job of its own, stored with it, so that it is done although workers die."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from eventbus.backends.plans import Milestone
+from eventbus.dispatch.calling import Dispatcher
+from eventbus.errors import BatchFailed
+from eventbus.queue.attempt import Attempt
+from eventbus.queue.batches import BatchState
+from eventbus.queue.jobs import Job
+from eventbus.queue.lifecycle import BatchCanceled, BatchFinished, BatchStarted
+
+__all__ = ["BatchStep"]
+
+
+class BatchStep(Job, name="eventbus.batch", no_retry=BatchFailed):
+    """
+    What a batch itself has to do when a milestone is reached: it tells of it.
+
+    The one of its end also stands for the batch in a chain, or in another batch: where members failed that were
+    not allowed to, it fails.
+    """
+
+    milestone: str
+    is_member: bool = False
+
+    def handle(self, attempt: Attempt, bus: Dispatcher) -> None:
+        """Dispatch the event."""
+        batch = attempt.batch
+        assert batch is not None  # of these jobs it is always said
+        state = batch.state()
+        bus.dispatch(_EVENTS[self.milestone](**_facts(state)))
+        if self.is_member and state.failed and not state.allow_failures:
+            raise BatchFailed(id=state.id, failed=state.failed, total=state.total)
+
+
+_EVENTS: Final[dict[str, Any]] = {
+    Milestone.STARTED.value: BatchStarted,
+    Milestone.CANCELED.value: BatchCanceled,
+    Milestone.FINISHED.value: BatchFinished,
+}
+
+
+def _facts(state: BatchState) -> dict[str, Any]:
+    return {
+        "id": state.id,
+        "name": state.name,
+        "connection": state.connection,
+        "queue": state.queue,
+        "total": state.total,
+        "succeeded": state.succeeded,
+        "failed": state.failed,
+        "skipped": state.skipped,
+    }
