@@ -329,7 +329,7 @@ class SqliteBackend(Backend):
                 ).fetchall():
                     db.execute(_SQL["purge"], {"id": name}).fetchall()
                     moved[name] = queue
-                    Passing(db, now).revived(place)
+                    Passing(db, now).revived(tuple(place))
         self._bells.ring(list(moved.values()))
         return list(moved)
 
