@@ -28,7 +28,7 @@ from attrs import field, frozen
 from eventbus.backends.limits import LimitStore
 from eventbus.backends.plans import PlanStore
 from eventbus.errors import UnsupportedOption
-from eventbus.queue.envelope import Envelope
+from eventbus.queue.envelope import Envelope, UniqueKey
 
 __all__ = [
     "Backend",
@@ -294,6 +294,18 @@ class Backend(ABC):
         Raises:
             UnsupportedOption: `unique` is not declared; this is what a backend does that does not
                 override it.
+        """
+        raise UnsupportedOption(backend=self.name, capability="unique")
+
+    def take(self, claim: Claim, unique: UniqueKey) -> bool:  # noqa: ARG002 - this one cannot
+        """
+        Let a claim that is still held have a key that its envelope was stored without; False if another has it.
+
+        Members of plans are stored long before their turn: they are looked at as they begin. One that has the key
+        already, from an attempt before, keeps it.
+
+        Raises:
+            UnsupportedOption: As `free`.
         """
         raise UnsupportedOption(backend=self.name, capability="unique")
 

@@ -253,6 +253,17 @@ class _Store:
         latest = since + timedelta(seconds=unique.latest) if unique.latest else due
         return min(due, latest), other
 
+    def take_key(self, entry: _Entry, unique: UniqueKey) -> bool:
+        """Give an entry a key, unless another has it."""
+        envelope, now = entry.envelope, self.now()
+        holder, ends, _ = self.uniques.get((envelope.queue, unique.key), ("", now, now))
+        if holder not in ("", envelope.id) and (ends is None or now < ends):
+            return False
+        entry.envelope = evolve(envelope, unique=unique)
+        ends = now + timedelta(seconds=unique.life) if unique.life else None
+        self.uniques[envelope.queue, unique.key] = envelope.id, ends, now
+        return True
+
     def line_up(self, entry: _Entry) -> None:
         """Put `entry` into its queue's line, at its `due`."""
         line = self.lines.setdefault(entry.envelope.queue, [])
@@ -343,6 +354,13 @@ class MemoryBackend(Backend):
             for claim in claims:
                 if (entry := store.held(claim)) is not None:
                     store.free(entry.envelope)
+
+    @override
+    def take(self, claim: Claim, unique: UniqueKey) -> bool:
+        store = self._store
+        with store.lock:
+            entry = store.held(claim)
+            return entry is not None and store.take_key(entry, unique)
 
     @override
     def claim(self, queues: Sequence[str], *, limit: int, lease: float, token: str) -> list[Claim]:

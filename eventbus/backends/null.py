@@ -22,7 +22,7 @@ from eventbus.backends.base import (
 )
 from eventbus.backends.plans import NewBatch, PlanStore, StoredBatch
 from eventbus.errors import UnsupportedOption
-from eventbus.queue.envelope import Envelope
+from eventbus.queue.envelope import Envelope, UniqueKey
 
 __all__ = ["DISCARDED", "NullBackend"]
 
@@ -98,6 +98,10 @@ class NullBackend(Backend):
     @override
     def free(self, claims: Sequence[Claim]) -> None:
         """Nobody has a key."""
+
+    @override
+    def take(self, claim: Claim, unique: UniqueKey) -> bool:
+        return False
 
     @override
     def claim(self, queues: Sequence[str], *, limit: int, lease: float, token: str) -> list[Claim]:

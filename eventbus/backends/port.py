@@ -39,7 +39,7 @@ from eventbus.errors import (
     StoredUnknown,
     UnsupportedOption,
 )
-from eventbus.queue.envelope import Envelope, seconds, valid_id, valid_name
+from eventbus.queue.envelope import Envelope, UniqueKey, seconds, valid_id, valid_name
 
 __all__ = ["Port"]
 
@@ -130,6 +130,16 @@ class Port:
         """Let others have the `unique` key of a claim, if it is still held."""
         with self._errors("free"):
             self.backend.free([claim])
+
+    def take(self, claim: Claim, unique: UniqueKey) -> bool:
+        """
+        Let a claim that is still held have a `unique` key; False if another in its queue has it.
+
+        Raises:
+            UnsupportedOption: The backend does not look at keys.
+        """
+        with self._errors("take"):
+            return self.backend.take(claim, unique)
 
     def claim(
         self,

@@ -41,7 +41,7 @@ from eventbus.backends.redis_plans import RedisPlans, is_held, words_of
 from eventbus.backends.redis_store import Store, steps
 from eventbus.defaults import DURATION_LIMIT, REDIS_PREFIX, REDIS_STEP
 from eventbus.errors import BackendError, StoredUnknown, UnsupportedOption
-from eventbus.queue.envelope import Envelope, valid_name
+from eventbus.queue.envelope import Envelope, UniqueKey, valid_name
 
 __all__ = ["RedisBackend"]
 
@@ -128,6 +128,12 @@ class RedisBackend(Backend):
     @override
     def free(self, claims: Sequence[Claim]) -> None:
         self._claims.free(claims)
+
+    @override
+    def take(self, claim: Claim, unique: UniqueKey) -> bool:
+        queue, name = claim.envelope.queue, claim.envelope.id
+        call = self._store.call("take", [queue], name, claim.token, unique.key, span(unique.life))
+        return bool(self._store.ask_one("take", call))
 
     async def _push(self, link: Link, envelopes: Sequence[Envelope]) -> dict[str, str]:
         by_queue: dict[str, list[Envelope]] = {}

@@ -63,6 +63,7 @@ _ANSWERS: Final[Mapping[str, tuple[type, ...]]] = {
     "push_members": (int,),
     "open": (int,),
     "link": (int,),
+    "take": (int,),
     "cancel_batch": (int,),
     "next_due": (bytes, type(None)),
     "kept": (bytes, type(None)),

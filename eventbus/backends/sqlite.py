@@ -53,7 +53,7 @@ from eventbus.backends.sqlite_file import (
 )
 from eventbus.backends.sqlite_limits import SqliteLimits
 from eventbus.backends.sqlite_plans import Passing, SqlitePlans
-from eventbus.backends.sqlite_unique import push_unique
+from eventbus.backends.sqlite_unique import push_unique, take_key
 from eventbus.defaults import (
     BODY_HEAD,
     BODY_SIZE_LIMIT,
@@ -61,7 +61,7 @@ from eventbus.defaults import (
     SQLITE_BUSY_TIMEOUT_LIMIT,
 )
 from eventbus.errors import DecodeError, InvalidOption, StoreDamaged
-from eventbus.queue.envelope import Envelope
+from eventbus.queue.envelope import Envelope, UniqueKey
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -196,6 +196,11 @@ class SqliteBackend(Backend):
     @override
     def free(self, claims: Sequence[Claim]) -> None:
         self._settle("free", claims)
+
+    @override
+    def take(self, claim: Claim, unique: UniqueKey) -> bool:
+        with self._file.transaction("take") as db:
+            return take_key(db, claim, unique, now=self._now())
 
     @override
     def claim(self, queues: Sequence[str], *, limit: int, lease: float, token: str) -> list[Claim]:

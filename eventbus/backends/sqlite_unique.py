@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
+from eventbus.backends.base import Claim
 from eventbus.backends.instants import span
 from eventbus.backends.sql import statements
 from eventbus.queue.envelope import Envelope, UniqueKey
@@ -12,7 +13,7 @@ from eventbus.queue.envelope import Envelope, UniqueKey
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-__all__ = ["push_unique"]
+__all__ = ["push_unique", "take_key"]
 
 _SQL: Final = statements("sqlite.sql")
 
@@ -54,3 +55,28 @@ def push_unique(db: Connection, one: Envelope, unique: UniqueKey, *, now: int) -
     }
     db.execute(_SQL["push_unique"], row)
     return gone
+
+
+def take_key(db: Connection, claim: Claim, unique: UniqueKey, *, now: int) -> bool:
+    """
+    Give a claim that is still held a key; False where it is not, or another has the key.
+
+    Args:
+        db: Inside a transaction that writes.
+        claim: The claim.
+        unique: Its key.
+        now: The instant, in microseconds.
+    """
+    name = claim.envelope.id
+    if not db.execute(_SQL["held_id"], {"id": name, "token": claim.token}).fetchall():
+        return False
+    key = {"queue": claim.envelope.queue, "key": unique.key}
+    for holder, _, lasts, _ in db.execute(_SQL["holder"], {**key, "now": now}).fetchall():
+        if holder == name:
+            return True
+        if lasts:
+            return False
+        db.execute(_SQL["free_key"], {"id": holder})
+    until = now + span(unique.life) if unique.life else None
+    db.execute(_SQL["take_key"], {"id": name, "key": unique.key, "until": until, "now": now})
+    return True

@@ -19,7 +19,7 @@ from eventbus.backends.port import Port
 from eventbus.defaults import CANCELED_CLAIMS
 from eventbus.dispatch.resolver import Scope
 from eventbus.dispatch.waiting import Blocking, Walk
-from eventbus.errors import BackendError, LeaseLost, ListenerTimeout, UnknownName
+from eventbus.errors import BackendError, InvalidOption, LeaseLost, ListenerTimeout, UnknownName
 from eventbus.queue.attempt import Attempt, introduced
 from eventbus.queue.carried import Carried
 from eventbus.queue.catalogue import Catalogue
@@ -46,6 +46,7 @@ from eventbus.queue.lifecycle import (
     JobProcessing,
     JobReleased,
     Outcome,
+    UniqueJobSkipped,
 )
 from eventbus.queue.options import Method
 from eventbus.queue.parking import Unknowns
@@ -159,13 +160,32 @@ class Executor:
         if self._running is None or self._running[0] is not port:
             self._running = port, self._make_running(port)
         attempt.plans = self._running[1]
-        if member is not None and member.batch:
+        claim, entry = execution.claim, execution.entry
+        if member is None or claim is None or entry is None:
+            return
+        execution.takes_key = entry.options.unique is not None
+        if member.batch:
             attempt.batch_id = member.batch
-            claim, entry = execution.claim, execution.entry
-            if claim is not None and entry is not None:
-                mark = claim.token, member.batch
-                canceled = claim.canceled or mark in self._canceled
-                execution.canceled = canceled and not entry.options.run_if_canceled
+            canceled = claim.canceled or (claim.token, member.batch) in self._canceled
+            execution.canceled = canceled and not entry.options.run_if_canceled
+
+    def _take_key(self, execution: Execution) -> Walk:
+        """Let a unique job of a plan have its key; where another job has it, it is passed over."""
+        entry, port, claim = execution.entry, execution.port, execution.claim
+        assert entry is not None  # it was read
+        if port is None or claim is None:
+            return
+        try:
+            unique = entry.options.key(execution.arguments or ())
+            assert unique is not None  # its class says so
+            execution.canceled = not (yield Blocking(partial(port.take, claim, unique)))
+        except InvalidOption as error:
+            execution.raised = error
+            return
+        if execution.canceled and self._hears(UniqueJobSkipped):
+            facts = execution.facts
+            del facts["attempt"]
+            yield from self._announce(UniqueJobSkipped(**facts))
 
     def _note_canceled(self, execution: Execution) -> None:
         """See whether a job that failed has canceled its batch: those that were claimed with it do not run then."""
@@ -272,7 +292,8 @@ class Executor:
         Raises:
             BackendError: As `run`.
         """
-        if execution.raised is not None or execution.canceled or self._hears(JobProcessing):
+        held_up = execution.canceled or execution.takes_key
+        if execution.raised is not None or held_up or self._hears(JobProcessing):
             return self.run(execution, settler)
         way = self._handling.way(execution)
         if not way.plain:
@@ -322,6 +343,8 @@ class Executor:
         before = current.get()
         current.set(execution)
         try:
+            if execution.takes_key and execution.raised is None and not execution.canceled:
+                yield from self._take_key(execution)
             if execution.canceled:
                 execution.attempt.delete()
             elif execution.raised is None and not called:

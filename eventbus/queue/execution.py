@@ -92,6 +92,8 @@ class Execution:
     raised: BaseException | None = None
     #: It is not to run: its batch was canceled.
     canceled: bool = False
+    #: It has to have its key before it runs: its turn came in a plan.
+    takes_key: bool = False
     #: Its run began, and so a try is spent if it raises.
     began: bool = False
     #: Seconds that its run may take, and each step that follows it; 0 is no limit.

@@ -318,6 +318,14 @@ class Planner:
         """Make a job; the result is a list of it, of none where there is none, or it does not want to."""
         if job is None:
             return []
+        entry = self._enqueuer.enqueuer.catalogue.job_entry(type(job))
+        if entry.options.debounce is not None:
+            raise InvalidOption(
+                option="debounce",
+                value=entry.options.debounce,
+                expected="nothing on a member of a plan: what takes its place would not be one",
+                where=entry.options.name,
+            )
         made: Made = yield from self._enqueuer.made(job, said)
         if made.enqueued is None:
             refused.append(made)

@@ -594,6 +594,29 @@ for index = 2, #ARGV, 2 do
 end
 return {}
 
+-- :take
+-- keys: order leases unique keys
+-- ARGV: instant, id, token, key, life in microseconds (0: no limit). Returns whether it has the key now.
+local now = instant(ARGV[1])
+local _, _, token = lease_of(redis.call('HGET', KEYS[2], ARGV[2]))
+if not token or token ~= ARGV[3] then
+  return 0
+end
+local _, ends, holder = string.match(redis.call('HGET', KEYS[3], ARGV[4]) or '', '^(%d+) (%d+) (.*)$')
+if holder == ARGV[2] then
+  return 1
+end
+if holder and redis.call('ZSCORE', KEYS[1], holder) and (ends == '0' or tonumber(ends) > now) then
+  return 0
+end
+if holder then
+  redis.call('HDEL', KEYS[4], holder)
+end
+local last = ARGV[5] == '0' and '0' or whole(now + ARGV[5])
+redis.call('HSET', KEYS[3], ARGV[4], whole(now) .. ' ' .. last .. ' ' .. ARGV[2])
+redis.call('HSET', KEYS[4], ARGV[2], ARGV[4])
+return 1
+
 -- :claim
 -- keys: line leases counts bodies parked members batches
 -- ARGV: instant, lease in microseconds, limit, token, most bytes of a body, how many this claim has already.

@@ -231,6 +231,12 @@ INSERT INTO envelopes
     (id, queue, body, delay, pushed_at, due, crc, unique_key, unique_until, unique_since)
 VALUES (:id, :queue, :body, :delay, :now, :due, :crc, :key, :until, :since);
 
+-- :held_id
+SELECT id FROM envelopes WHERE id = :id AND token = :token;
+
+-- :take_key
+UPDATE envelopes SET unique_key = :key, unique_until = :until, unique_since = :now WHERE id = :id;
+
 -- :free
 UPDATE envelopes SET unique_key = NULL
 WHERE token = :token AND id IN (SELECT value FROM json_each(:ids))

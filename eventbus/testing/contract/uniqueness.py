@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 
@@ -46,6 +47,11 @@ def latest(id: str, *, delay: float = LONG, most: float = 0.0) -> Envelope:
 def stored(backend: Backend) -> set[str]:
     """Return the ids of what waits or is leased."""
     return {one.envelope.id for one in backend.peek(limit=100)}
+
+
+def never_given() -> Claim:
+    """Return a claim that no store gave."""
+    return Claim(envelope=job("a"), token="never", pushed_at=datetime.now(UTC))  # noqa: S106 - no secret
 
 
 class Uniqueness(Suite):
@@ -276,8 +282,61 @@ class Uniqueness(Suite):
             store.ack(claim_all(store))
         assert store.queues() == []
 
+    # `take`.
+
+    def test_a_claim_takes_a_key_that_nobody_has(self, store: Backend) -> None:
+        store.push([job("a")])
+        claim = claim_one(store)
+
+        assert store.take(claim, UniqueKey(key="k"))
+
+        assert store.push([only("b")]) == {"b": "b"}
+        store.ack([claim])
+        assert store.push([only("c")]) == {}
+
+    def test_a_claim_does_not_take_a_key_that_another_has(self, store: Backend) -> None:
+        store.push([only("a", delay=LONG), job("b")])
+        claim = claim_one(store)
+
+        assert not store.take(claim, UniqueKey(key="k"))
+
+        assert store.take(claim, UniqueKey(key="other"))
+
+    def test_a_claim_has_its_key_in_the_next_attempt_too(self, store: Backend) -> None:
+        store.push([job("a")])
+        claim = claim_one(store)
+        store.take(claim, UniqueKey(key="k"))
+        store.release([claim], delay=0, charge=Charge.ERROR)
+
+        assert store.take(claim_one(store), UniqueKey(key="k"))
+        assert store.push([only("b")]) == {"b": "b"}
+
+    def test_a_claim_takes_a_key_whose_time_is_over(
+        self, store: Backend, clock: ManualClock | None
+    ) -> None:
+        store.push([only("a", delay=LONG, life=SHORT), job("b")])
+        claim = claim_one(store)
+        assert not store.take(claim, UniqueKey(key="k"))
+
+        pass_time(clock, SHORT)
+
+        assert store.take(claim, UniqueKey(key="k"))
+        assert store.push([only("c")]) == {"c": "c"}
+        store.cancel(["a"])
+        assert store.push([only("c")]) == {"c": "c"}
+
+    def test_a_stale_claim_takes_nothing(self, store: Backend) -> None:
+        store.push([job("a")])
+        claim = claim_one(store)
+        store.ack([claim])
+
+        assert not store.take(claim, UniqueKey(key="k"))
+        assert store.push([only("b")]) == {}
+
     def test_a_store_that_looks_at_no_keys_says_so(self, backend: Backend) -> None:
         if backend.capabilities.unique:
             pytest.skip("the store looks at keys")
         with pytest.raises(UnsupportedOption, match="unique"):
             backend.free([])
+        with pytest.raises(UnsupportedOption, match="unique"):
+            backend.take(never_given(), UniqueKey(key="k"))
