@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count, islice
@@ -150,6 +150,8 @@ class _Store:
     process: int
     now: Callable[[], datetime]
     limits: MemoryLimits
+    #: Told of envelopes, and of the ids of those that are not stored since another has their key.
+    note: Callable[[Sequence[Envelope], Collection[str]], None]
     plans: MemoryPlans = Factory(lambda self: MemoryPlans(self, self.micros), takes_self=True)
     #: Reentrant: a signal handler may dispatch while its own thread is inside.
     lock: RLock = Factory(RLock)
@@ -185,7 +187,7 @@ class _Store:
     def micros(self) -> int:
         return micros(self.now())
 
-    def put(self, envelopes: Iterable[Envelope]) -> dict[str, str]:
+    def put(self, envelopes: Sequence[Envelope]) -> dict[str, str]:
         """Store envelopes; return what `push` does."""
         now = self.now()
         gone: dict[str, str] = {}
@@ -202,6 +204,7 @@ class _Store:
             self.add(envelope, pushed_at=now, due=due)
             self.plans.stored(envelope)
         self.bells.ring([envelope.queue for envelope in envelopes])
+        self.note(envelopes, gone.values())
         return gone
 
     def known(self, id: str) -> _Entry | None:
@@ -329,7 +332,10 @@ class MemoryBackend(Backend):
 
     def _empty(self) -> _Store:
         now = self._clock.now
-        return _Store(os.getpid(), now, MemoryLimits(lambda: micros(now())))
+        return _Store(os.getpid(), now, MemoryLimits(lambda: micros(now())), self.note_stored)
+
+    def note_stored(self, envelopes: Sequence[Envelope], gone: Collection[str]) -> None:
+        """Hear of envelopes that were stored, but for those of the ids `gone`; fakes want to know."""
 
     @property
     def _store(self) -> _Store:

@@ -15,7 +15,7 @@ from eventbus.queue.lifecycle import BatchCanceled, BatchFinished, BatchStarted
 __all__ = ["BatchStep"]
 
 
-class BatchStep(Job, name="eventbus.batch", no_retry=BatchFailed):
+class BatchStep(Job, name="eventbus.batch", no_retry=BatchFailed, run_if_canceled=True):
     """
     What a batch itself has to do when a milestone is reached: it tells of it.
 

@@ -165,7 +165,8 @@ class Executor:
             return
         execution.takes_key = entry.options.unique is not None
         if member.batch:
-            attempt.batch_id = member.batch
+            # What a batch itself has to do is about that one, and may be a member of another.
+            attempt.batch_id = attempt.batch_id or member.batch
             canceled = claim.canceled or (claim.token, member.batch) in self._canceled
             execution.canceled = canceled and not entry.options.run_if_canceled
 
@@ -189,15 +190,15 @@ class Executor:
 
     def _note_canceled(self, execution: Execution) -> None:
         """See whether a job that failed has canceled its batch: those that were claimed with it do not run then."""
-        batch, claim, port = execution.attempt.batch_id, execution.claim, execution.port
-        if claim is None or port is None:
+        member, claim, port = execution.envelope.member, execution.claim, execution.port
+        if member is None or not member.batch or claim is None or port is None:
             return
         try:
-            found = port.plans.batch(batch)
+            found = port.plans.batch(member.batch)
         except BackendError:
             return  # they run: whoever takes the next from the store is told
         if found is not None and found.canceled_at is not None:
-            self._canceled.append((claim.token, batch))
+            self._canceled.append((claim.token, member.batch))
 
     def run_in_plan(self, claim: Claim, port: Port, connection: str) -> Walk:
         """
@@ -362,7 +363,7 @@ class Executor:
                     yield from settled(execution, settler)
                 except LeaseLost as error:
                     note_loss(execution, error)
-                if execution.outcome is Outcome.FAILED and execution.attempt.batch_id:
+                if execution.outcome is Outcome.FAILED and execution.envelope.member is not None:
                     yield Blocking(partial(self._note_canceled, execution))
             yield from self._tell_outcome(execution)
             return execution

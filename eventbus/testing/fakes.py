@@ -165,13 +165,11 @@ class _Recording(MemoryBackend):
     def __init__(
         self, clock: ManualClock, pushed: Callable[[Sequence[Envelope], Collection[str]], None]
     ) -> None:
-        super().__init__(clock=clock)
         self._pushed = pushed
+        super().__init__(clock=clock)
 
-    def push(self, envelopes: Sequence[Envelope]) -> dict[str, str]:
-        gone = super().push(envelopes)
-        self._pushed(envelopes, gone.values())
-        return gone
+    def note_stored(self, envelopes: Sequence[Envelope], gone: Collection[str]) -> None:
+        self._pushed(envelopes, gone)
 
 
 class FakeQueue(RecordedJobs):
@@ -220,9 +218,9 @@ class FakeQueue(RecordedJobs):
             self.jobs.append(job)
 
     def size(self, queue: str, *, connection: str | None = None) -> int:
-        """Return how many jobs wait in a queue, delayed ones too."""
+        """Return how many jobs wait in a queue, delayed ones and those of plans too."""
         sizes = self.port(self._bus.connections.checked(connection)).size(queue)
-        return sizes.ready + sizes.delayed
+        return sizes.ready + sizes.delayed + sizes.held
 
     def drain(
         self, *, delayed: bool = True, raise_failed: bool = True, limit: int = _RUNS
