@@ -138,17 +138,32 @@ def _is_sane(row: Row) -> bool:
     )
 
 
-def claim_of(row: Row, token: str, *, alone: bool = False, member: Member | None = None) -> Claim:
-    """Return the claim of a job, without flaws, that the statement `due` returned."""
+def claim_of(row: Row, token: str, *, alone: bool = False, place: Row | None = None) -> Claim:
+    """
+    Return the claim of a job, without flaws, that the statement `due` returned.
+
+    Args:
+        row: The job.
+        token: Who holds it.
+        alone: It is handed out by itself.
+        place: What it is a member of, as the statement `places` says it; None of what stands alone.
+    """
     name, queue, body, delay, attempts, losses, exceptions, releases, pushed_at, _ = row
     return Claim(
-        envelope=Envelope(id=name, queue=queue, body=body, delay=delay, member=member),
+        envelope=Envelope(
+            id=name,
+            queue=queue,
+            body=body,
+            delay=delay,
+            member=None if place is None else member_of(*place[:3]),
+        ),
         token=token,
         attempts=attempts,
         losses=losses,
         exceptions=exceptions,
         releases=releases,
         alone=alone,
+        canceled=place is not None and bool(place[3]),
         pushed_at=instant(pushed_at),
     )
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
-from attrs import evolve
 from typing_extensions import override
 
 from eventbus.backends.base import (
@@ -38,7 +37,6 @@ from eventbus.backends.sql import (
     due_of,
     failed_job_of,
     flaws,
-    member_of,
     mended,
     statements,
     stored_job_of,
@@ -78,8 +76,6 @@ _READ: Final[Mapping[str, int]] = {"most": BODY_SIZE_LIMIT}
 
 #: When what waits for its turn is due.
 _HELD: Final[Mapping[str, int]] = {"counted": COUNTED, "held": HELD}
-#: What a statement returns behind the id of what is no member of a plan; or where it does not tell.
-_ALONE: Final = ((None, None, None), ())
 
 #: Before every row's number.
 _FIRST: Final = -(2**63)
@@ -221,7 +217,7 @@ class SqliteBackend(Backend):
                         if count != len(held):  # they would be handed out again and again
                             reason = f"{count} of {len(held)} rows could be held"
                             raise StoreDamaged(backend=self.name, operation="claim", reason=reason)
-                        return _with_canceled(db, held.values())
+                        return list(held.values())
         return []
 
     @override
@@ -282,7 +278,8 @@ class SqliteBackend(Backend):
                 for statement in (operation, *then):
                     rows = db.execute(_SQL[statement], chosen).fetchall()
                     held.update([row[0] for row in rows])
-                    members += [row for row in rows if row[1:] not in _ALONE]
+                    if statement == "ack":
+                        members += [row for row in rows if row[1] or row[2] or row[3]]
                 if len(held) < len(ids):
                     stale.update((token, name) for name in ids if name not in held)
             if members:
@@ -555,34 +552,30 @@ def _in_turn(db: Connection, queues: Sequence[str], *, now: int, limit: int) -> 
     return turn
 
 
-def _sound(db: Connection, turn: Iterable[Row], token: str, *, now: int) -> dict[int, Claim]:
+def _sound(db: Connection, turn: Sequence[Row], token: str, *, now: int) -> dict[int, Claim]:
     """Return the claims of rows by their numbers; move those that cannot be run to the failed jobs."""
     held: dict[int, Claim] = {}
+    members = [row[0] for row in turn if row[2]]
+    places = _places(db, members) if members else {}
     for row in turn:
-        number, alone, job, place, reason = row[0], bool(row[1]), row[2:-3], row[-3:], ""
+        number, alone, job, reason = row[0], bool(row[1]), row[3:], ""
         if job[2] is None:
             job, reason = _with_body(db, number, job)
         if reason := reason or flaws(job):
             _condemn(db, number, job, reason=reason, now=now)
-            passing = Passing(db, now)
-            passing.buried([(job[0], *place)])
-            passing.count()
+            if number in places:
+                passing = Passing(db, now)
+                passing.buried([(job[0], *places[number][:3])])
+                passing.count()
         else:
-            held[number] = claim_of(job, token, alone=alone, member=member_of(*place))
+            held[number] = claim_of(job, token, alone=alone, place=places.get(number))
     return held
 
 
-def _with_canceled(db: Connection, claims: Iterable[Claim]) -> list[Claim]:
-    """Return claims, those of canceled batches marked."""
-    found = list(claims)
-    batches = {one.envelope.member.batch for one in found if one.envelope.member is not None}
-    if batches:
-        chosen = {"ids": _listed(batches)}
-        gone = {name for (name,) in db.execute(_SQL["canceled"], chosen).fetchall()}
-        for place, one in enumerate(found):
-            if gone and one.envelope.member is not None and one.envelope.member.batch in gone:
-                found[place] = evolve(one, canceled=True)
-    return found
+def _places(db: Connection, numbers: Sequence[int]) -> dict[int, Row]:
+    """Return what rows are members of, by their numbers; and whether that is canceled."""
+    found = db.execute(_SQL["places"], {"numbers": json.dumps(numbers)}).fetchall()
+    return {row[0]: row[1:] for row in found}
 
 
 def _with_body(db: Connection, number: int, job: Row) -> tuple[Row, str]:

@@ -67,16 +67,17 @@ class Passing:
         """Let the next ones come, and count those that are done."""
         coming: dict[str, list[Member]] = {}
         left: list[Member] = []
-        for name, *place in rows:
-            member = member_of(*place)
-            if member is None:
-                continue
+        for name, batch, following, catch in rows:
+            if batch is not None:
+                self._note(batch, **{"skipped" if name in skipped else "succeeded": 1})
+            if following is None and catch is None:
+                continue  # what most members of batches are
+            member = member_of(batch, following, catch)
+            assert member is not None  # it has one or the other
             if member.next is None:
                 left.append(member)
             else:
                 coming.setdefault(member.next[1], []).append(member)
-            outcome = "skipped" if name in skipped else "succeeded"
-            self._note(member.batch, **{outcome: 1})
         came = self._let_come(coming)
         left += [one for name, several in coming.items() if name not in came for one in several]
         self._take_out([one.catch[1] for one in left if one.catch is not None])
@@ -171,6 +172,8 @@ class Passing:
         """Write what was gathered, and let come what waits for the milestones that it reaches."""
         while self._counts:
             batch, counts = self._counts.popitem()
+            if self._count_quickly(batch, counts):
+                continue
             found = self._tally(batch)
             if found is None:
                 continue
@@ -179,6 +182,13 @@ class Passing:
             reached = tally.note(self._now, **counts)
             self._tell(batch, tally)
             self._reached(reached, waiting)
+
+    def _count_quickly(self, batch: str, counts: Mapping[str, int]) -> bool:
+        """Count what is done, and reaches nothing; False if it may, and nothing was counted."""
+        if not counts or "failed" in counts or "total" in counts:
+            return False
+        values = {"id": batch, "succeeded": 0, "skipped": 0, **counts}
+        return self._db.execute(_SQL["count"], values).rowcount > 0
 
     def _note(self, batch: str, **counts: int) -> None:
         if batch:

@@ -776,18 +776,38 @@ return stale
 -- skipped; then ids and tokens. Returns as `ack`.
 local plan = planned(instant(ARGV[1]), KEYS[1], KEYS[2], KEYS[5], KEYS[7], KEYS[8], KEYS[9])
 local skipped = tonumber(ARGV[3])
-local stale = {}
+local ids = {}
 for index = 4, #ARGV, 2 do
-  local id = ARGV[index]
-  local _, number, token = lease_of(redis.call('HGET', KEYS[3], id))
-  if token and token == ARGV[index + 1] then
-    local member = member_of(redis.call('HGET', KEYS[7], id)) or member_of('\n\n')
-    redis.call('ZREM', KEYS[1], id)
-    redis.call('ZREM', KEYS[2], number .. id)
-    for _, part in ipairs({3, 4, 5, 7}) do
-      redis.call('HDEL', KEYS[part], id)
-    end
-    gather(plan, member.batch, 0, 1 - skipped, 0, skipped)
+  ids[#ids + 1] = ARGV[index]
+end
+local names, spots, stale, ends = {}, {}, {}, {}
+local leases, members = redis.call('HMGET', KEYS[3], unpack(ids)), redis.call('HMGET', KEYS[7], unpack(ids))
+for index = 1, #ids do
+  local lease = leases[index]
+  if lease and string.sub(lease, 16) == ARGV[index * 2 + 3] then
+    names[#names + 1], spots[#spots + 1] = ids[index], string.sub(lease, 3, 14) .. ids[index]
+    -- Most members of a batch are alike.
+    local text = members[index] or '\n\n'
+    ends[text] = (ends[text] or 0) + 1
+  else
+    stale[#stale + 1] = index
+    stale[#stale + 1] = state_of(ids[index], KEYS[5], KEYS[3], KEYS[6])
+  end
+end
+if #names > 0 then
+  redis.call('ZREM', KEYS[1], unpack(names))
+  redis.call('ZREM', KEYS[2], unpack(spots))
+  for _, part in ipairs({3, 5, 7}) do
+    redis.call('HDEL', KEYS[part], unpack(names))
+  end
+  if redis.call('EXISTS', KEYS[4]) == 1 then
+    redis.call('HDEL', KEYS[4], unpack(names))
+  end
+end
+for text, size in pairs(ends) do
+  local member = member_of(text)
+  gather(plan, member.batch, 0, (1 - skipped) * size, 0, skipped * size)
+  if member.next ~= '' or member.catch ~= '' then
     local following = near(plan, member.next)
     local goes_on = member.next ~= '' and not following
     if following then
@@ -796,9 +816,6 @@ for index = 4, #ARGV, 2 do
     if not goes_on and member.catch ~= '' and near(plan, member.catch) then
       drop_held(plan, near(plan, member.catch))
     end
-  else
-    stale[#stale + 1] = (index - 2) / 2
-    stale[#stale + 1] = state_of(id, KEYS[5], KEYS[3], KEYS[6])
   end
 end
 count_tallies(plan)

@@ -249,14 +249,15 @@ SELECT EXISTS (SELECT 1 FROM envelopes WHERE queue = :queue AND due <= :now)
 
 -- :due
 -- The head of one queue's line, each row as its claim makes it: one that has a token was lost. The
--- second column: it must be handed out by itself. A body that is long, or no BLOB, is left to
+-- second column: it must be handed out by itself; the third: `places` has more. A body that is long, or no BLOB, is left to
 -- `odd_body`: SQLite knows the length of a BLOB without reading it.
-SELECT number, alone OR token IS NOT NULL, id, queue,
+SELECT number, alone OR token IS NOT NULL, batch IS NOT NULL OR next IS NOT NULL OR catch IS NOT NULL,
+       id, queue,
        CASE WHEN typeof(body) = 'blob' AND length(body) <= :most THEN body END,
        delay, attempts,
        CASE WHEN losses BETWEEN 0 AND 1000000000 THEN losses ELSE 0 END
        + (token IS NOT NULL AND NOT shared),
-       exceptions, releases, pushed_at, crc, batch, next, catch
+       exceptions, releases, pushed_at, crc
 FROM envelopes
 WHERE queue = :queue AND due <= :now
 ORDER BY due, number
@@ -264,15 +265,22 @@ LIMIT :limit;
 
 -- :undated
 -- Behind the others: rows whose `due` is no number.
-SELECT number, alone OR token IS NOT NULL, id, queue,
+SELECT number, alone OR token IS NOT NULL, batch IS NOT NULL OR next IS NOT NULL OR catch IS NOT NULL,
+       id, queue,
        CASE WHEN typeof(body) = 'blob' AND length(body) <= :most THEN body END,
        delay, attempts,
        CASE WHEN losses BETWEEN 0 AND 1000000000 THEN losses ELSE 0 END
        + (token IS NOT NULL AND NOT shared),
-       exceptions, releases, pushed_at, crc, batch, next, catch
+       exceptions, releases, pushed_at, crc
 FROM envelopes
 WHERE queue = :queue AND due >= ''
 LIMIT :limit;
+
+-- :places
+-- What rows are members of, and whether their batches were canceled.
+SELECT one.number, one.batch, one.next, one.catch, batches.canceled_at IS NOT NULL
+FROM envelopes AS one LEFT JOIN batches ON batches.id = one.batch
+WHERE one.number IN (SELECT value FROM json_each(:numbers));
 
 -- :odd_body
 SELECT size, CASE WHEN size <= :most THEN CAST(body AS BLOB) END
@@ -519,6 +527,12 @@ SELECT CAST(total AS INTEGER), CAST(succeeded AS INTEGER), CAST(failed AS INTEGE
        CAST(finished_at AS INTEGER), waiting
 FROM batches WHERE id = :id;
 
+-- :count
+-- Of a batch that has begun and started, and does not end with these: what most acks are. Its bits: 1 and 2.
+UPDATE batches SET succeeded = succeeded + :succeeded, skipped = skipped + :skipped
+WHERE id = :id AND reached & 3 = 3
+  AND total > succeeded + failed + skipped + :succeeded + :skipped;
+
 -- :tell
 UPDATE batches
 SET total = :total, succeeded = :succeeded, failed = :failed, skipped = :skipped, reached = :reached,
@@ -528,9 +542,6 @@ WHERE id = :id;
 -- :unbegun
 -- The first bit of `reached`.
 SELECT id FROM batches WHERE id IN (SELECT value FROM json_each(:ids)) AND reached & 1 = 0;
-
--- :canceled
-SELECT id FROM batches WHERE id IN (SELECT value FROM json_each(:ids)) AND canceled_at IS NOT NULL;
 
 -- :batches
 SELECT number, id, queue, name, allows_failures = 1, total, succeeded, failed, skipped, created_at,
