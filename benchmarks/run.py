@@ -25,6 +25,7 @@ import drains
 import fresh
 import idle
 import peers
+import plans_run
 import psutil
 import pyperf
 import queue_goals
@@ -90,7 +91,7 @@ OF_QUEUE = {
 def main() -> None:
     names = [one.name for one in tables.TABLES] + list(OTHERS)
     names += [one.name for one in queued.TABLES] + list(OF_QUEUE)
-    names += list(ways_run.NAMES)
+    names += [*ways_run.NAMES, *plans_run.NAMES]
     names += [one.name for one in redis_tables.TABLES] + list(redis_run.NAMES)
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").strip().splitlines()[0], epilog=f"Names: {' '.join(names)}"
@@ -105,15 +106,16 @@ def main() -> None:
     effort = FAST if options.fast else FULL
     on_redis = redis_run.FAST if options.fast else redis_run.FULL
     of_ways = ways_run.FAST if options.fast else ways_run.FULL
+    of_plans = plans_run.FAST if options.fast else plans_run.FULL
     load = os.getloadavg()
     with tempfile.TemporaryDirectory() as folder:
         show = options.only is not None
-        measuring = Measuring(effort, on_redis, of_ways, Path(folder), show=show)
+        measuring = Measuring(effort, on_redis, of_ways, of_plans, Path(folder), show=show)
         for name in chosen:
             measuring.measure(name)
     results = measuring.results
     found = [*report.goals(results), *queue_goals.goals(results)]
-    found += [*ways_goals.goals(results), *redis_goals.goals(results)]
+    found += [*ways_goals.goals(results), *plans_run.goals(results), *redis_goals.goals(results)]
     machine = _machine(effort, load)
     if any(name in ways_run.NAMES for name in chosen):
         machine["effort of workers' ways"] = of_ways.said()
@@ -140,6 +142,7 @@ class Measuring:
         effort: Effort,
         on_redis: redis_run.Effort,
         of_ways: ways_run.Effort,
+        of_plans: plans_run.Effort,
         folder: Path,
         *,
         show: bool,
@@ -151,6 +154,7 @@ class Measuring:
         self._runs = {
             **dict.fromkeys(redis_run.NAMES, of_redis),
             **dict.fromkeys(ways_run.NAMES, of_worker),
+            **dict.fromkeys(plans_run.NAMES, plans_run.PlansRun(of_plans, self._child)),
         }
         self.folder = folder
         self.show = show

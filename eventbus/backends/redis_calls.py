@@ -65,6 +65,7 @@ _ANSWERS: Final[Mapping[str, tuple[type, ...]]] = {
     "link": (int,),
     "take": (int,),
     "cancel_batch": (int,),
+    "ack_counted": (list, type(None)),
     "next_due": (bytes, type(None)),
     "kept": (bytes, type(None)),
     "spend": (bytes,),

@@ -27,8 +27,19 @@ _DONE: Final[Mapping[str, str]] = {
 class _Kind(NamedTuple):
     """Which script settles a claim."""
 
-    member: bool
-    skipped: bool
+    member: bool = False
+    skipped: bool = False
+    #: Of one that nobody follows: its batch.
+    batch: str = ""
+
+    @classmethod
+    def of(cls, claim: Claim, *, again: bool) -> _Kind:
+        """Return that of a claim; `again` where the quick one had more to do than it can."""
+        member = claim.envelope.member
+        if member is None:
+            return cls()
+        simple = not again and member.next is None and member.catch is None
+        return cls(member=True, skipped=claim.skipped, batch=member.batch if simple else "")
 
 
 class Claims:
@@ -131,6 +142,8 @@ class Claims:
     def _acking(self, queue: str, kind: _Kind) -> Call:
         if not kind.member:
             return self._store.call("ack", [queue])
+        if kind.batch:
+            return self._store.call("ack_counted", [queue], kind.batch, int(kind.skipped))
         bell = self._store.bell(queue)
         return self._store.call("ack_members", [queue], bell, int(kind.skipped))
 
@@ -212,7 +225,12 @@ class Claims:
         return stale
 
     def _settle(
-        self, operation: str, claims: Sequence[Claim], begun: Callable[[str, _Kind], Call]
+        self,
+        operation: str,
+        claims: Sequence[Claim],
+        begun: Callable[[str, _Kind], Call],
+        *,
+        again: bool = False,
     ) -> list[Claim]:
         """
         Settle claims, a call for each queue, and for members of plans; return the stale, in the order of `claims`.
@@ -221,10 +239,11 @@ class Claims:
             operation: The verb.
             claims: Which.
             begun: Returns the call for a queue, without ids and tokens.
+            again: These are left of a first time.
         """
         by_queue: dict[tuple[str, _Kind], list[Claim]] = {}
         for claim in claims:
-            kind = _Kind(claim.envelope.member is not None, claim.skipped)
+            kind = _Kind.of(claim, again=again)
             by_queue.setdefault((claim.envelope.queue, kind), []).append(claim)
         batches = [(place, step) for place, found in by_queue.items() for step in steps(found)]
         calls = [
@@ -241,12 +260,21 @@ class Claims:
         stale = {
             _mark(step[place - 1])
             for (_, step), found in zip(batches, answer.replies, strict=True)
+            if found is not None
             for place, state in zip(found[::2], found[1::2], strict=True)
             if not (
                 state.decode() == _DONE.get(operation)
                 and (answer.repeated or _mark(step[place - 1]) in self._unsure)
             )
         }
+        left = [
+            one
+            for (_, step), found in zip(batches, answer.replies, strict=True)
+            if found is None
+            for one in step
+        ]
+        if left:
+            stale.update(map(_mark, self._settle(operation, left, begun, again=True)))
         if self._unsure and operation in _DONE:
             self._unsure.difference_update(map(_mark, claims))
         return [claim for claim in claims if _mark(claim) in stale]

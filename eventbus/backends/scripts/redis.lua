@@ -211,7 +211,14 @@ local function scoped(now, order, line, bodies, members, batches, milestones)
   -- What plans need to know of a queue, and what is to be counted.
   local queue = string.match(order, '{([^}]*)}')
   return {now = now, queue = queue, order = order, line = line, bodies = bodies, members = members,
-    batches = batches, milestones = milestones, head = head_of(line), came = false, counts = {}}
+    batches = batches, milestones = milestones, came = false, counts = {}}
+end
+
+local function coming(plan)
+  -- Something is about to be due.
+  if not plan.came then
+    plan.came, plan.head = true, head_of(plan.line)
+  end
 end
 
 local function near(plan, place)
@@ -378,8 +385,8 @@ local function let_come(plan, id)
   if spot then
     local delay = string.match(redis.call('HGET', plan.bodies, id) or '', '^%d+ (%S+) ')
     local due = plan.now + math.floor((tonumber(delay) or 0) * 1000000 + 0.5)
+    coming(plan)
     redis.call('ZADD', plan.line, whole(due), spot)
-    plan.came = true
   elseif tally then
     plan.begin(plan, id, tally)
   end
@@ -387,6 +394,9 @@ local function let_come(plan, id)
 end
 
 local function come_all(plan, batch, reached)
+  if next(reached) == nil then
+    return
+  end
   for name, id in waiting_of(plan, batch) do
     if reached[name] then
       let_come(plan, id)
@@ -436,7 +446,9 @@ local function count_tallies(plan)
         reached.started = true
       end
       if counts[3] > 0 then
-        reached.failed = first_time(tally, 'failed')
+        if first_time(tally, 'failed') then
+          reached.failed = true
+        end
         if tally.allows == '0' then
           cancel_tally(plan, tally, reached)
         end
@@ -481,7 +493,7 @@ local function store_members(plan, numbers, first)
     local due = HELD
     if ARGV[index + 3] == '0' then
       due = plan.now + math.floor(tonumber(ARGV[index + 1]) * 1000000 + 0.5)
-      plan.came = true
+      coming(plan)
     end
     redis.call('ZADD', plan.order, number, ARGV[index])
     redis.call('ZADD', plan.line, whole(due), placed(number, ARGV[index]))
@@ -767,6 +779,47 @@ if #names > 0 then
   if redis.call('EXISTS', KEYS[4]) == 1 then
     redis.call('HDEL', KEYS[4], unpack(names))
   end
+end
+return stale
+
+-- :ack_counted
+-- keys: order line leases counts bodies failures members batches
+-- As `ack`, of members of a batch whom nobody follows, where nothing is reached by it: what most of them are. Returns
+-- as `ack`; or nothing, where there is more to do, and nothing was done: `ack_members` does it. ARGV: instant (not
+-- used), batch, whether they were skipped; then ids and tokens.
+local head, total, succeeded, between, failed, skipped, rest, reached = string.match(
+  redis.call('HGET', KEYS[8], ARGV[2]) or '', '^(%d+ (%d+) )(%d+)( (%d+) )(%d+)( [01] (%d+) .*)$')
+local ids = {}
+for index = 4, #ARGV, 2 do
+  ids[#ids + 1] = ARGV[index]
+end
+-- Its bits: it has begun, and started.
+if not head or reached % 4 ~= 3 or total - succeeded - failed - skipped <= #ids then
+  return false
+end
+local names, spots, stale = {}, {}, {}
+local leases = redis.call('HMGET', KEYS[3], unpack(ids))
+for index = 1, #ids do
+  local lease = leases[index]
+  if lease and string.sub(lease, 16) == ARGV[index * 2 + 3] then
+    names[#names + 1], spots[#spots + 1] = ids[index], string.sub(lease, 3, 14) .. ids[index]
+  else
+    stale[#stale + 1] = index
+    stale[#stale + 1] = state_of(ids[index], KEYS[5], KEYS[3], KEYS[6])
+  end
+end
+if #names > 0 then
+  redis.call('HDEL', KEYS[3], unpack(names))
+  redis.call('HDEL', KEYS[5], unpack(names))
+  redis.call('HDEL', KEYS[7], unpack(names))
+  redis.call('ZREM', KEYS[1], unpack(names))
+  redis.call('ZREM', KEYS[2], unpack(spots))
+  if redis.call('EXISTS', KEYS[4]) == 1 then
+    redis.call('HDEL', KEYS[4], unpack(names))
+  end
+  local more = ARGV[3] == '1' and 0 or #names
+  redis.call('HSET', KEYS[8], ARGV[2], head .. whole(succeeded + more) .. between ..
+    whole(skipped + #names - more) .. rest)
 end
 return stale
 
