@@ -93,8 +93,8 @@ def scripts() -> Mapping[str, Script]:
     Return what the server does by itself, by its name.
 
     Example:
-        >>> scripts()["purge"].parts
-        ('bodies', 'failures', 'failed')
+        >>> scripts()["share"].parts
+        ('leases',)
     """
     found = dict(sections("redis.lua"))
     prelude = _PART.split(found.pop("prelude"))

@@ -62,8 +62,8 @@ def statements(script: str) -> Mapping[str, str]:
     Return the statements of `eventbus/backends/scripts/` + `script`, by their names.
 
     Example:
-        >>> statements("sqlite.sql")["purge"]
-        'DELETE FROM failed WHERE id = :id;'
+        >>> statements("sqlite.sql")["give_way"]
+        'DELETE FROM envelopes WHERE id = :id;'
     """
     return {name: _COMMENT.sub("", text).strip() for name, text in sections(script).items()}
 

@@ -223,7 +223,7 @@ class SqliteBackend(Backend):
     @override
     def unclaim(self, queues: Sequence[str], *, token: str) -> int:
         with self._file.transaction("unclaim") as db:
-            chosen = {"queues": json.dumps(queues), "token": token, "now": self._now()}
+            chosen = {"queues": json.dumps(queues), "token": token, "now": self._now(), **_HELD}
             count = db.execute(_SQL["unclaim"], chosen).rowcount
         self._bells.ring(queues)
         return int(count)

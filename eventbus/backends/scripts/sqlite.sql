@@ -350,7 +350,7 @@ UPDATE envelopes
 SET token = NULL,
     shared = 0,
     due = min(:now, pushed_at + CAST(round(delay * 1000000) AS INTEGER))
-WHERE queue IN (SELECT value FROM json_each(:queues)) AND due > :now AND token = :token;
+WHERE queue IN (SELECT value FROM json_each(:queues)) AND due > :now AND due < :counted AND token = :token;
 
 -- :bury
 -- Followed by `ack` in the same transaction. Another failed job of its id stays as it is.
@@ -475,17 +475,21 @@ WHERE id IN (SELECT value FROM json_each(:ids))
   AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues)));
 
 -- :next_due
--- Text, which sorts behind every number, is due now; what is held, never.
-SELECT due FROM envelopes
-WHERE queue = :queue AND (token IS NULL OR due <= :now) AND NOT due BETWEEN :counted AND :held
-ORDER BY due
-LIMIT 1;
+-- What is held is due never, and stands behind all else that has a number: none of it is gone through. Text, which
+-- stands behind every number, is due now.
+SELECT due FROM (
+    SELECT due FROM envelopes
+    WHERE queue = :queue AND due < :counted AND (token IS NULL OR due <= :now)
+    ORDER BY due
+    LIMIT 1)
+UNION ALL
+SELECT due FROM (SELECT due FROM envelopes WHERE queue = :queue AND due >= '' LIMIT 1);
 
 -- :next_due_or_lost
-SELECT due FROM envelopes
-WHERE queue = :queue AND NOT due BETWEEN :counted AND :held
-ORDER BY due
-LIMIT 1;
+SELECT due FROM (
+    SELECT due FROM envelopes WHERE queue = :queue AND due < :counted ORDER BY due LIMIT 1)
+UNION ALL
+SELECT due FROM (SELECT due FROM envelopes WHERE queue = :queue AND due >= '' LIMIT 1);
 
 -- :let_come
 UPDATE envelopes SET due = :now + CAST(round(delay * 1000000) AS INTEGER)

@@ -517,12 +517,21 @@ def test_what_strays_in_a_store_is_no_end_of_work(backend, server, clock, stray)
     assert drained(backend, clock) == 1
 
 
-def test_what_is_never_due_is_waited_for_no_longer_than_anything_else(backend, server):
-    server.ask("ZADD", key("line"), "inf", "000000000001x")
+def test_what_is_due_too_late_is_waited_for_no_longer_than_anything_else(backend, server):
+    server.ask("ZADD", key("line"), "9000000000000000", "000000000001x")
 
     assert backend.next_due(["jobs"]) == DURATION_LIMIT
     [stored] = backend.peek(queues=["jobs"], limit=5)
     assert stored.state is State.DELAYED
+    assert backend.clear("jobs") == 1
+
+
+def test_what_is_never_due_is_as_what_waits_for_its_turn(backend, server):
+    server.ask("ZADD", key("line"), "inf", "000000000001x")
+
+    assert backend.next_due(["jobs"]) is None
+    [stored] = backend.peek(queues=["jobs"], limit=5)
+    assert stored.state is State.HELD
     assert backend.clear("jobs") == 1
 
 

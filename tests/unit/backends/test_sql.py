@@ -90,5 +90,5 @@ def test_instants_and_durations_are_whole_microseconds(since, seconds):
 def test_statements_are_read_by_name_without_their_comments():
     found = statements("sqlite.sql")
 
-    assert found["purge"] == "DELETE FROM failed WHERE id = :id;"
+    assert found["give_way"] == "DELETE FROM envelopes WHERE id = :id;"
     assert all(not text.startswith("--") for text in found.values())

@@ -75,7 +75,7 @@ def test_a_file_that_is_as_it_should_be(stored, examine):
     assert told["SQLite"] == f"{DRIVER.sqlite_version} by {DRIVER.__name__.partition('.')[0]}"
     assert told["folder"] == str(stored.parent)
     assert told["file"].startswith(f"{stored}, 0600 of ")
-    assert (told["file system"], told["synchronous"], told["schema"]) == ("ext4", "FULL", "3")
+    assert (told["file system"], told["synchronous"], told["schema"]) == ("ext4", "FULL", "4")
     assert list(told) == [
         "SQLite",
         "folder",

@@ -312,7 +312,7 @@ def test_the_file_says_that_it_is_ours(backend, path):
 
     with backend._file.connection("test") as db:
         assert db.execute("PRAGMA application_id").fetchall() == [(0x65766273,)]
-        assert db.execute("PRAGMA user_version").fetchall() == [(3,)]
+        assert db.execute("PRAGMA user_version").fetchall() == [(4,)]
 
 
 def test_who_is_second_to_make_the_file_takes_the_schema_of_the_first(backend, path, monkeypatch):
@@ -336,7 +336,7 @@ def test_who_is_second_to_make_the_file_takes_the_schema_of_the_first(backend, p
         (["CREATE TABLE theirs (x)"], "of another application"),
         (["PRAGMA user_version = 7"], "of another application"),
         (["PRAGMA application_id = 1"], "of another application"),
-        (["PRAGMA application_id = 0x65766273", "PRAGMA user_version = 4"], "4"),
+        (["PRAGMA application_id = 0x65766273", "PRAGMA user_version = 5"], "5"),
     ],
     ids=["tables", "version", "owner", "newer"],
 )
@@ -351,7 +351,7 @@ def test_a_file_that_another_wrote_is_left_alone(backend, path, statements, foun
     with pytest.raises(SchemaMismatch) as caught:
         backend.push([JOB])
 
-    assert (caught.value.found, caught.value.wanted) == (found, "3")
+    assert (caught.value.found, caught.value.wanted) == (found, "4")
     assert path.read_bytes() == before
 
 

@@ -182,11 +182,11 @@ def test_a_worker_that_waits_for_a_job_without_a_due_is_told_that_it_is_due(back
 
 
 @pytest.mark.parametrize("due", [HUGE, 1e300, float("inf")])
-def test_a_job_that_is_due_after_all_years_waits_and_can_be_looked_at(backend, port, due):
+def test_a_job_that_is_due_after_all_years_is_never_due_and_can_be_looked_at(backend, port, due):
     alter(backend, "due = ?", due)
 
     assert drained(port) == ["good"]
-    assert port.next_due(["jobs"]) > 1e9
+    assert port.next_due(["jobs"]) is None
     [stored] = port.peek()
     assert (stored.state, stored.due) == (State.DELAYED, datetime.max.replace(tzinfo=UTC))
     assert port.cancel(["bad"]) == ["bad"]

@@ -224,11 +224,19 @@ def test_failed_jobs_come_in_the_order_of_their_burials_whatever_the_clock_said(
     assert [one.envelope.id for one in backend.failed(limit=10)] == ["a", "b", "c"]
 
 
+#: What is NULL of what is no member of a plan.
+PLACE = {"batch", "next", "catch"}
+
+
 @pytest.mark.parametrize(
     "table, empty",
     [
-        ("envelopes", {"number", "token", "crc", "unique_key", "unique_until", "unique_since"}),
-        ("failed", {"number", "crc"}),
+        (
+            "envelopes",
+            {"number", "token", "crc", "unique_key", "unique_until", "unique_since"} | PLACE,
+        ),
+        ("failed", {"number", "crc"} | PLACE),
+        ("batches", {"number", "canceled_at", "finished_at"}),
     ],
 )
 def test_only_what_may_be_missing_may_be_null(backend, table, empty):
