@@ -119,7 +119,8 @@ def test_the_page_of_the_worker_has_its_options_and_their_defaults():
 def test_the_page_of_queued_listeners_has_every_option():
     documented = [coded(row[0])[0] for row in table("docs/howto/queued-listeners.md", "option")]
 
-    options = {one.name for one in attrs.fields(QueueOptions)} - {"keep_result", "run_if_canceled"}  # of jobs alone
+    of_jobs = {"keep_result", "run_if_canceled"}
+    options = {one.name for one in attrs.fields(QueueOptions)} - of_jobs
     assert sorted(documented) == sorted(options)
     assert set(ShouldQueue.__annotations__) <= set(documented)
 
