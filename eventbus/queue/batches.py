@@ -23,7 +23,16 @@ _Answer = TypeVar("_Answer")
 
 @frozen(kw_only=True)
 class BatchState:
-    """How far a batch is."""
+    """
+    How far a batch is.
+
+    Example:
+        >>> from eventbus import EventBus
+        >>> bus = EventBus(connections={"default": "memory://"})
+        >>> state = bus.batch(name="nothing").enqueue().state()
+        >>> state.total, state.finished, state.to_dict()["name"]
+        (0, True, 'nothing')
+    """
 
     id: str
     name: str
@@ -35,11 +44,13 @@ class BatchState:
     pending: int
     #: ... came to it, ...
     succeeded: int
-    #: ... failed, ...
+    #: ... are among the failed jobs, or were forgotten there, ...
     failed: int
     #: ... and will not run.
     skipped: int
+    #: Whether the others run on when one fails.
     allow_failures: bool
+    #: When it was enqueued, in UTC, by the store's clock.
     created_at: datetime
     #: When it was canceled; None if it was not.
     canceled_at: datetime | None
@@ -147,7 +158,7 @@ class BatchHandle:
         return state_of(found, self.connection)
 
     async def astate(self) -> BatchState:
-        """Return how far the batch is now, without blocking the loop."""
+        """Return how far the batch is now, as `state` does, without blocking the loop."""
         return await _in_thread(self.state)
 
     def cancel(self) -> bool:
@@ -167,25 +178,29 @@ class BatchHandle:
 
     def add(self, *members: PlanMember | None) -> int:
         """
-        Put more members in; return how many jobs these are.
+        Put more members in; return how many jobs these are. In a batch that was canceled they are skipped.
 
         Best in a member, so that the batch is not finished meanwhile; one that is, is open again then. What waited
         for its end has come, and does not come twice.
 
+        Args:
+            members: Jobs, and chains of them; None is left out. They lie in the queue of the batch.
+
         Raises:
             BatchNotFound: The batch is not there.
-            InvalidOption: One of them lies on another connection, or is a batch.
+            InvalidJob: One of them is no job and no chain.
+            InvalidOption: One of them lies on another connection, has `debounce`, or is a batch.
             Exception: What `enqueue` of a job raises.
         """
         return self._add(self, members)
 
     async def aadd(self, *members: PlanMember | None) -> int:
-        """Put more members in, as `add` does, without blocking the loop."""
+        """Put more members in, as `add` does and with its errors, without blocking the loop."""
         return await _in_thread(partial(self._add, self, members))
 
     def failed_ids(self) -> list[str]:
         """
-        Return the ids of its members among the failed jobs.
+        Return the ids of its members among the failed jobs; none if the batch is not there.
 
         Raises:
             BackendError: The store cannot be asked.
@@ -196,7 +211,8 @@ class BatchHandle:
         """
         Put its failed members back into their queue, with all their tries; return their ids.
 
-        A batch that one of them had canceled goes on.
+        A batch that one of them had canceled goes on; those that were skipped meanwhile stay so. None is put back if
+        the batch is not there.
 
         Raises:
             BackendError: The store cannot be asked.

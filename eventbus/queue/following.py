@@ -49,21 +49,30 @@ class Followers:
         """
         Let these follow at once, before those that were to follow; said twice, those of the second time come first.
 
+        Args:
+            members: Jobs, and chains of them, in their order; None is left out. Those that name no queue lie in that
+                of the running job; in a batch all do, and count there.
+
         Raises:
             InvalidJob: One of them is no job and no chain.
-            InvalidOption: One of them lies on another connection, or is a batch.
+            InvalidOption: One of them lies on another connection, has `debounce`, or is a batch.
             EncodeError: One of them cannot be stored.
+            Exception: What a hook of one of them raises.
         """
         self.front[:0] = self._made(members)
 
     def append(self, *members: PlanMember | None) -> None:
         """
-        Let these follow at the end of the chain; the errors are those of `prepend`.
+        Let these follow at the end of the chain, in their order.
+
+        Args:
+            members: As for `prepend`.
 
         Raises:
             InvalidJob: As `prepend`.
             InvalidOption: As `prepend`.
             EncodeError: As `prepend`.
+            Exception: As `prepend`.
         """
         self.back += self._made(members)
 

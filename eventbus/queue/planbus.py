@@ -160,10 +160,22 @@ class PlanBus(JobBus):
 
         Args:
             id: Its id, as its first handle had it.
-            connection: What stores it. Default: that of the bus.
+            connection: What stores it.
 
         Raises:
             UnknownConnection: Nobody configured the connection.
+
+        Defaults:
+            connection = None: that of the bus.
+
+        Example:
+            >>> from eventbus import EventBus, Job
+            >>> class Import(Job, name="import"):
+            ...     def handle(self) -> None: ...
+            >>> bus = EventBus(connections={"default": "memory://"})
+            >>> id = bus.batch(Import(), Import()).enqueue().id
+            >>> bus.batch_handle(id).state().pending
+            2
         """
         return self.planner().handle(id, self._connections.checked(connection))
 
@@ -171,12 +183,24 @@ class PlanBus(JobBus):
         """
         Return how far the batches are that are kept, those of each connection in the order of its store.
 
+        Those of a `sync://` connection are not kept.
+
         Args:
-            connection: Only of this one. Default: of all.
+            connection: Only of this one.
 
         Raises:
             UnknownConnection: Nobody configured `connection`.
             BackendError: A store cannot be asked.
+
+        Defaults:
+            connection = None: of all.
+
+        Example:
+            >>> from eventbus import EventBus
+            >>> bus = EventBus(connections={"default": "memory://"})
+            >>> batch = bus.batch(name="nothing").enqueue()
+            >>> [(one.name, one.finished) for one in bus.batches()]
+            [('nothing', True)]
         """
         from eventbus.queue.batches import state_of
 
@@ -206,6 +230,13 @@ class PlanBus(JobBus):
         Defaults:
             unfinished = False.
             connection = None: of all.
+
+        Example:
+            >>> from eventbus import EventBus
+            >>> bus = EventBus(connections={"default": "memory://"})
+            >>> batch = bus.batch(name="nothing").enqueue()
+            >>> bus.prune_batches(older_than=3600)
+            0
         """
         age = seconds(older_than, option="older_than", where="prune_batches")
         limit = self._connections.now() - timedelta(seconds=age)

@@ -30,7 +30,9 @@ class _Plan:
     _drive: Callable[[Walk, str], Any] = field(alias="drive", repr=False)
     #: Walks in async code.
     _adrive: Callable[[Walk], Any] = field(alias="adrive", repr=False)
+    #: What it is made of, in order.
     members: list[Job | Chain | Batch] = field(factory=list)
+    #: Where those lie that do not say; of a batch, where all of it lies.
     queue: str | None = None
     connection: str | None = None
 
@@ -57,42 +59,78 @@ class Chain(_Plan):
         three
     """
 
+    #: Seconds that the first member waits which does not say itself.
     delay: float | None = None
+    #: Due once a member has failed.
     catch: Job | None = None
 
     def prepend(self, *members: PlanMember | None) -> Self:
-        """Put members in front."""
+        """
+        Put members in front, in their order; return the chain.
+
+        Args:
+            members: Jobs, chains and batches; None is left out.
+
+        Raises:
+            InvalidJob: One of them is none of these.
+        """
         self.members[:0] = members_of(members)
         return self
 
     def append(self, *members: PlanMember | None) -> Self:
-        """Put members at the end."""
+        """
+        Put members at the end, in their order; return the chain.
+
+        Args:
+            members: Jobs, chains and batches; None is left out.
+
+        Raises:
+            InvalidJob: One of them is none of these.
+        """
         self.members += members_of(members)
         return self
 
     def enqueue(self) -> JobHandle:
         """
-        Store the chain for the workers, whole; on a `sync://` connection, run it.
+        Store the chain for the workers, whole; on a `sync://` connection, run it. Each call makes another one.
 
         Returns:
-            The handle of its first job, or of the batch that it begins with: to cancel it takes out the whole chain.
+            The handle of its first job: to cancel it takes out the whole chain. Where the chain begins with a batch,
+            that of the batch's end, with its id: to cancel it takes out what comes after the batch. Where no member
+            wants to be enqueued, one that says so.
 
         Raises:
-            InvalidOption: It has no members, or they name more than one connection.
-            Exception: What `enqueue` of a job raises; on a `sync://` connection, what the member raised that failed.
+            InvalidOption: It has no members, they name more than one connection, one of them has `debounce`, or a
+                chain within it has a `catch`.
+            UnsupportedOption: The store keeps no chains.
+            EncodeError: A member cannot be stored; then none is.
+            StoredUnknown: It cannot be told whether they were stored.
+            BackendError: The store did not take them.
+            Exception: What a hook of a member raises; on a `sync://` connection, what the member raised that failed.
+
+        Example:
+            >>> from eventbus import EventBus, Job
+            >>> class Fetch(Job, name="fetch"):
+            ...     def handle(self) -> None: ...
+            >>> bus = EventBus(connections={"default": "memory://"})
+            >>> handle = bus.chain(Fetch(), Fetch()).enqueue()
+            >>> bus.connections.port().size("default").held
+            1
+            >>> handle.cancel(), bus.connections.port().size("default").held
+            (True, 0)
         """
         return self._drive(self._enqueue(self), "enqueue")  # type: ignore[no-any-return]
 
     async def aenqueue(self) -> JobHandle:
-        """Store the chain, as `enqueue` does, without blocking the loop."""
+        """Store the chain, as `enqueue` does and with its errors, without blocking the loop."""
         return await self._adrive(self._enqueue(self))  # type: ignore[no-any-return]
 
     def enqueue_if(self, condition: object) -> JobHandle | None:
-        """Store the chain if `condition` is true; else return None."""
+        """Store the chain, as `enqueue` does, if `condition` is true; else return None."""
         return self.enqueue() if condition else None
 
     def enqueue_unless(self, condition: object) -> JobHandle | None:
-        """Store the chain if `condition` is false; else return None."""
+        """Store the chain, as `enqueue` does, if `condition` is false; else return None."""
         return self.enqueue_if(not condition)
 
 
@@ -114,40 +152,68 @@ class Batch(_Plan):
     """
 
     name: str = ""
+    #: The others run on when one fails.
     allow_failures: bool = False
+    #: Due when all have come to their end, and none has failed, ...
     on_success: Job | None = None
+    #: ... when the first has failed, ...
     on_error: Job | None = None
+    #: ... and when none is left to run.
     on_done: Job | None = None
 
     def add(self, *members: PlanMember | None) -> Self:
-        """Put more members in."""
+        """
+        Put more members in; return the batch.
+
+        Args:
+            members: Jobs, chains and batches; None is left out.
+
+        Raises:
+            InvalidJob: One of them is none of these.
+        """
         self.members += members_of(members)
         return self
 
     def enqueue(self) -> BatchHandle:
         """
-        Store the batch for the workers, whole; on a `sync://` connection, run it.
+        Store the batch for the workers, whole; on a `sync://` connection, run it. Each call makes another one.
 
         Returns:
             Its handle, to see how far it is, to cancel it or to add to it.
 
         Raises:
-            InvalidOption: Its members name more than one connection, or more than one queue and it names none.
-            Exception: What `enqueue` of a job raises; on a `sync://` connection, what the first member raised that
+            InvalidOption: Its members name more than one connection, or more than one queue and it names none; or one
+                of them has `debounce`.
+            UnsupportedOption: The store keeps no batches.
+            EncodeError: A member, or what follows, cannot be stored; then nothing is.
+            StoredUnknown: It cannot be told whether it was stored.
+            BackendError: The store did not take it.
+            Exception: What a hook of a member raises; on a `sync://` connection, what the first member raised that
                 failed, unless failures are allowed.
+
+        Example:
+            >>> from eventbus import EventBus, Job
+            >>> class Import(Job, name="import"):
+            ...     row: int
+            ...
+            ...     def handle(self) -> None: ...
+            >>> bus = EventBus(connections={"default": "memory://"})
+            >>> plan = bus.batch(Import(1)).add(Import(2), None)
+            >>> plan.enqueue().state().total
+            2
         """
         return self._drive(self._enqueue(self), "enqueue")  # type: ignore[no-any-return]
 
     async def aenqueue(self) -> BatchHandle:
-        """Store the batch, as `enqueue` does, without blocking the loop."""
+        """Store the batch, as `enqueue` does and with its errors, without blocking the loop."""
         return await self._adrive(self._enqueue(self))  # type: ignore[no-any-return]
 
     def enqueue_if(self, condition: object) -> BatchHandle | None:
-        """Store the batch if `condition` is true; else return None."""
+        """Store the batch, as `enqueue` does, if `condition` is true; else return None."""
         return self.enqueue() if condition else None
 
     def enqueue_unless(self, condition: object) -> BatchHandle | None:
-        """Store the batch if `condition` is false; else return None."""
+        """Store the batch, as `enqueue` does, if `condition` is false; else return None."""
         return self.enqueue_if(not condition)
 
 

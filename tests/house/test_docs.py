@@ -22,6 +22,7 @@ from eventbus.backends.urls import open_backend
 from eventbus.console.command import command as console
 from eventbus.dispatch.waiting import drive
 from eventbus.errors import JobInterrupted, LimitExceeded, ListenerTimeout, MissingRecord
+from eventbus.queue.envelope import Member
 from eventbus.queue.execution import Execution
 from eventbus.queue.lifecycle import LIFECYCLE, Outcome
 from eventbus.queue.options import QueueOptions, ShouldQueue
@@ -118,7 +119,8 @@ def test_the_page_of_the_worker_has_its_options_and_their_defaults():
 def test_the_page_of_queued_listeners_has_every_option():
     documented = [coded(row[0])[0] for row in table("docs/howto/queued-listeners.md", "option")]
 
-    options = {one.name for one in attrs.fields(QueueOptions)} - {"keep_result"}  # of jobs alone
+    of_jobs = {"keep_result", "run_if_canceled"}
+    options = {one.name for one in attrs.fields(QueueOptions)} - of_jobs
     assert sorted(documented) == sorted(options)
     assert set(ShouldQueue.__annotations__) <= set(documented)
 
@@ -298,6 +300,7 @@ WAYS: dict[str, Callable[[Attempt], object]] = {
     "it has no try left when it is claimed": lambda attempt: None,
     "its deadline has passed when it is claimed": lambda attempt: None,
     "its worker died three times": lambda attempt: None,
+    "its batch was canceled": lambda attempt: None,
     "its bytes are no job": lambda attempt: None,
     "its names are not known here": lambda attempt: None,
     "its lease was lost meanwhile": lambda attempt: None,
@@ -327,6 +330,9 @@ def claimed(way: str, port: Port, clock: ManualClock) -> Claim:
     if way == "its lease was lost meanwhile":
         clock.advance(11)
         assert port.claim(["default"])
+    elif way == "its batch was canceled":
+        member = attrs.evolve(claim.envelope, member=Member(batch="b"))
+        return attrs.evolve(claim, canceled=True, envelope=member)
     elif way == "its bytes are no job":
         return attrs.evolve(claim, envelope=attrs.evolve(claim.envelope, body=b"\xff"))
     elif way == "its names are not known here":
