@@ -24,10 +24,7 @@ if TYPE_CHECKING:
     from eventbus.queue.handles import JobHandle
     from eventbus.queue.jobs import Job
     from eventbus.queue.lifecycle import (
-        BatchCanceled,
-        BatchDispatched,
         BatchFinished,
-        BatchStarted,
         JobAttempted,
         JobDebounced,
         JobExceptionOccurred,
@@ -50,11 +47,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Attempt",
-    "BatchCanceled",
-    "BatchDispatched",
     "BatchFinished",
     "BatchHandle",
-    "BatchStarted",
     "Debounce",
     "Dispatching",
     "EventBus",
@@ -96,11 +90,8 @@ __all__ = [
 #: The module that each public name comes from.
 _HOMES: Final[Mapping[str, str]] = {
     "Attempt": "eventbus.queue.attempt",
-    "BatchCanceled": "eventbus.queue.lifecycle",
-    "BatchDispatched": "eventbus.queue.lifecycle",
     "BatchFinished": "eventbus.queue.lifecycle",
     "BatchHandle": "eventbus.queue.batches",
-    "BatchStarted": "eventbus.queue.lifecycle",
     "Debounce": "eventbus.queue.uniqueness",
     "Dispatching": "eventbus.dispatch.around",
     "EventBus": "eventbus.bus",

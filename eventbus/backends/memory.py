@@ -517,7 +517,7 @@ class MemoryBackend(Backend):
                 entry = store.entries.get(name)
                 if entry is not None and entry.waits(now):
                     store.remove(name)
-                    store.plans.canceled(entry.envelope, counted=entry.counted)
+                    store.plans.canceled(entry.envelope, held=entry.held, counted=entry.counted)
                     gone.append(name)
         return gone
 

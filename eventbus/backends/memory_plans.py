@@ -148,10 +148,13 @@ class MemoryPlans(PlanStore):
         if envelope.member is not None:
             self._take_out(envelope.member)
 
-    def canceled(self, envelope: Envelope, *, counted: bool = False) -> None:
+    def canceled(self, envelope: Envelope, *, held: bool = False, counted: bool = False) -> None:
         """Take out those that were to follow one that was taken out, and count all of them."""
         if envelope.member is not None:
             self._drop(envelope.id)
+            batch = self._batches.get(envelope.id)
+            if held and batch is not None:
+                self._cancel(batch)  # it runs, and nobody waits for it any more
             gone = int(not counted) + self._take_out(envelope.member)
             self._note(envelope, skipped=gone)
 
@@ -206,7 +209,21 @@ class MemoryPlans(PlanStore):
     def _note(self, envelope: Envelope, **counts: int) -> None:
         batch = self._batch(envelope)
         if batch is not None:
+            was_canceled = batch.tally.canceled_at is not None
             self._reached(batch, batch.tally.note(self._now(), **counts))
+            if not was_canceled and batch.tally.canceled_at is not None:
+                self._cancel_within(batch)
+
+    def _cancel(self, batch: _Batch) -> None:
+        if batch.tally.canceled_at is None:
+            self._reached(batch, batch.tally.cancel(self._now()))
+            self._cancel_within(batch)
+
+    def _cancel_within(self, batch: _Batch) -> None:
+        for id_ in batch.new.within:
+            inner = self._batches.get(id_)
+            if inner is not None and inner.tally.finished_at is None:
+                self._cancel(inner)
 
     def _reached(self, batch: _Batch, milestones: Sequence[Milestone]) -> None:
         for milestone in milestones:
@@ -263,7 +280,7 @@ class MemoryPlans(PlanStore):
         with self._place.lock:
             batch = self._batches.get(id)
             if batch is not None:
-                self._reached(batch, batch.tally.cancel(self._now()))
+                self._cancel(batch)
         return batch is not None
 
     @override

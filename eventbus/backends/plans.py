@@ -34,7 +34,7 @@ class Milestone(StrEnum):
     FAILED = "failed"
     #: The others are not to run any more.
     CANCELED = "canceled"
-    #: All are settled, none has failed or was kept from running.
+    #: All are settled, none has failed, and it is not canceled; some may have been skipped.
     SUCCEEDED = "succeeded"
     #: All are settled.
     FINISHED = "finished"
@@ -62,6 +62,8 @@ class NewBatch:
     allows_failures: bool = False
     #: The ids of held envelopes that are due when a milestone is reached.
     waiting: Mapping[Milestone, Sequence[str]] = field(factory=dict)
+    #: The ids of batches that are canceled with it: those that are its members, or of its chains.
+    within: Sequence[str] = ()
 
 
 @frozen(kw_only=True)
@@ -222,7 +224,7 @@ class PlanStore(ABC):
 
     @abstractmethod
     def cancel(self, id: str) -> bool:
-        """Let the members of a batch that have not begun not run any more; False if there is no such batch."""
+        """Let the members of a batch, and of those within it, that have not begun not run any more; False if there is none."""
 
     @abstractmethod
     def forget(self, ids: Sequence[str]) -> list[str]:

@@ -73,9 +73,10 @@ class RedisPlans(PlanStore):
         words: list[Any] = [self._store.bell(queue), len(batches)]
         for batch in batches:
             # A batch without members has its turn as well; no id is empty.
-            lines = (
+            lines = [
                 f"{one.value} {id_}" for one, ids in batch.waiting.items() for id_ in ids or "-"
-            )
+            ]
+            lines += [f"within {id_}" for id_ in batch.within]
             words += (batch.id, batch.name, int(batch.allows_failures), "\n".join(lines))
         return self._store.call("open", [queue], *words, *words_of(envelopes))
 

@@ -23,6 +23,8 @@ __all__ = ["Passing", "SqlitePlans"]
 
 _SQL: Final = statements("sqlite.sql")
 _HELD: Final[Mapping[str, int]] = {"counted": COUNTED, "held": HELD}
+#: What the batches within one stand under, beside what waits for its milestones.
+_WITHIN: Final = "within"
 #: Behind every row's number.
 _FIRST: Final = -(2**63)
 
@@ -123,6 +125,8 @@ class Passing:
             member = member_of(*place)
             if member is not None:
                 self._drop_unbegun([name])
+                if due in _HELD.values():
+                    self.cancel(name)  # a batch that runs, and for which nobody waits any more
                 rest = self._without(member)
                 count += len(rest)
                 gone = [due, *(one for _, one in rest)]
@@ -138,7 +142,10 @@ class Passing:
                 "queue": batch.queue,
                 "name": batch.name,
                 "allows_failures": batch.allows_failures,
-                "waiting": json.dumps({one.value: list(ids) for one, ids in batch.waiting.items()}),
+                "waiting": json.dumps(
+                    {one.value: list(ids) for one, ids in batch.waiting.items()}
+                    | {_WITHIN: list(batch.within)}
+                ),
                 "now": self._now,
             }
             if self._db.execute(_SQL["open"], values).rowcount:
@@ -154,10 +161,24 @@ class Passing:
         found = self._tally(batch)
         if found is not None:
             tally, waiting = found
+            was_canceled = tally.canceled_at is not None
             reached = tally.cancel(self._now)
             self._tell(batch, tally)
             self._reached(reached, waiting)
+            if not was_canceled:
+                self._cancel_within(batch)
         return found is not None
+
+    def _cancel_within(self, batch: str) -> None:
+        """Cancel the batches within one that are not finished."""
+        for inner in self._within(batch):
+            found = self._tally(inner)
+            if found is not None and found[0].finished_at is None:
+                self.cancel(inner)
+
+    def _within(self, batch: str) -> list[str]:
+        [row] = self._db.execute(_SQL["tally"], {"id": batch}).fetchall()
+        return _listed_in(row[-1]).get(_WITHIN, [])
 
     def forget(self, batch: str) -> bool:
         """Forget a batch, if it is there."""
@@ -179,9 +200,12 @@ class Passing:
                 continue
             tally, waiting = found
             tally.total += counts.pop("total", 0)
+            was_canceled = tally.canceled_at is not None
             reached = tally.note(self._now, **counts)
             self._tell(batch, tally)
             self._reached(reached, waiting)
+            if tally.canceled_at is not None and not was_canceled:
+                self._cancel_within(batch)
 
     def _count_quickly(self, batch: str, counts: Mapping[str, int]) -> bool:
         """Count what is done, and reaches nothing; False if it may, and nothing was counted."""
@@ -352,9 +376,15 @@ class SqlitePlans(PlanStore):
 
 
 def _waiting(text: object) -> Mapping[Milestone, list[str]]:
-    """Return what waits for milestones, of any text: nothing, where it is none of ours."""
+    """Return what waits for milestones, of any text."""
+    found = _listed_in(text)
+    return {one: found[one.value] for one in Milestone if one.value in found}
+
+
+def _listed_in(text: object) -> dict[str, list[str]]:
+    """Return lists of ids by what they are for, of any text: nothing, where it is none of ours."""
     try:
         found: Any = json.loads(text) if isinstance(text, str) else {}
-        return {Milestone(one): [str(name) for name in names] for one, names in found.items()}
+        return {str(one): [str(name) for name in names] for one, names in found.items()}
     except (ValueError, TypeError, AttributeError):
         return {}

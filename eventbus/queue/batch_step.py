@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from eventbus.backends.plans import Milestone
 from eventbus.dispatch.calling import Dispatcher
-from eventbus.errors import BatchFailed
+from eventbus.errors import BatchFailed, BatchNotFound
 from eventbus.queue.attempt import Attempt
 from eventbus.queue.batches import BatchState
 from eventbus.queue.jobs import Job
@@ -19,24 +20,27 @@ class BatchStep(Job, name="eventbus.batch", no_retry=BatchFailed, run_if_cancele
     """
     What a batch itself has to do when a milestone is reached: it tells of it.
 
-    The one of its end also stands for the batch in a chain, or in another batch: where members failed that were
-    not allowed to, it fails.
+    The one without a milestone stands for the batch in a chain, or in another batch: where members failed that
+    were not allowed to, it fails. A batch that was pruned meanwhile has nothing to tell, and keeps nobody waiting.
     """
 
-    milestone: str
-    is_member: bool = False
+    milestone: str = ""
 
     def handle(self, attempt: Attempt, bus: Dispatcher) -> None:
-        """Dispatch the event."""
+        """Dispatch the event, or look at how the batch ended."""
         batch = attempt.batch
         assert batch is not None  # of these jobs it is always said
-        state = batch.state()
-        bus.dispatch(_EVENTS[self.milestone](**_facts(state)))
-        if self.is_member and state.failed and not state.allow_failures:
+        try:
+            state = batch.state()
+        except BatchNotFound:
+            return
+        if self.milestone:
+            bus.dispatch(_EVENTS[self.milestone](**_facts(state)))
+        elif state.failed and not state.allow_failures:
             raise BatchFailed(id=state.id, failed=state.failed, total=state.total)
 
 
-_EVENTS: Final[dict[str, Any]] = {
+_EVENTS: Final[Mapping[str, Any]] = {
     Milestone.STARTED.value: BatchStarted,
     Milestone.CANCELED.value: BatchCanceled,
     Milestone.FINISHED.value: BatchFinished,

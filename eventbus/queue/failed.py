@@ -10,7 +10,7 @@ from attrs import frozen
 
 from eventbus.backends import base
 from eventbus.backends.port import Port
-from eventbus.errors import CodecError, FailedJobNotFound
+from eventbus.errors import CodecError, FailedJobNotFound, InvalidOption
 from eventbus.queue.codec.document import read
 from eventbus.queue.connections import Connections
 from eventbus.queue.envelope import seconds, valid_name
@@ -238,6 +238,10 @@ class FailedJobs:
         connection: str | None,
         act: Callable[[Port, Sequence[str]], list[str]],
     ) -> list[str]:
+        for one in ids:
+            if not isinstance(one, str):
+                expected = "ids one by one, as texts: bus.failed.retry(*ids)"
+                raise InvalidOption(option="id", value=one, expected=expected)
         done: list[str] = []
         for port in self._ports(connection):
             rest = [one for one in ids if one not in done]

@@ -79,7 +79,7 @@ class _Group:
     members: list[_Step | _Run | _Group]
     #: What comes when milestones are reached.
     waiting: dict[Milestone, list[_Step]]
-    #: What tells of its end, and stands for it where it is a member.
+    #: What stands for it where it is a member.
     end: _Step | None
 
 
@@ -182,17 +182,15 @@ class Planner:
         connection = self._one_connection(steps, plan.connection, where=_where(plan))
         queue = self._queue_of(group, connection)
         self._place_group(group, placed, queue, begun=True)
-        if group.end is not None:
-            placed.put(group.end, Member(held=True), queue)
-        if self._hears(BatchDispatched):
-            total = sum(
-                one.member is not None and one.member.batch == group.id for one in placed.envelopes
-            )
-            event = BatchDispatched(
-                id=group.id, name=plan.name, connection=connection, queue=queue, total=total
-            )
-            yield from self._tell(event)
-        port = yield from self._store(placed, steps, connection, may_fail=plan.allow_failures)
+        total = sum(
+            one.member is not None and one.member.batch == group.id for one in placed.envelopes
+        )
+        event = BatchDispatched(
+            id=group.id, name=plan.name, connection=connection, queue=queue, total=total
+        )
+        port = yield from self._store(
+            placed, steps, connection, event=event, may_fail=plan.allow_failures
+        )
         return self.handle(group.id, connection, port)
 
     def handle(self, id: str, connection: str, port: Port | None = None) -> BatchHandle:
@@ -211,6 +209,7 @@ class Planner:
         steps: Sequence[_Step],
         connection: str,
         *,
+        event: BatchDispatched | None = None,
         may_fail: bool = False,
     ) -> Walk:
         """Store a plan, or run it; the result is the port where it lies if that is in this process."""
@@ -225,11 +224,17 @@ class Planner:
             envelopes = [evolve(one, delay=0.0) for one in placed.envelopes]
             port = self._enqueuer.connections.in_process(connection)
             port.plans.open(placed.batches, envelopes)
+            yield from self._tell_of(event)
             yield from self._drain(port, connection, may_fail=may_fail)
             return port
         port = self._enqueuer.connections.port(connection)
         yield Blocking(partial(port.plans.open, placed.batches, placed.envelopes))
+        yield from self._tell_of(event)
         return None
+
+    def _tell_of(self, event: BatchDispatched | None) -> Walk:
+        if event is not None and self._hears(BatchDispatched):
+            yield from self._tell(event)
 
     def _drain(self, port: Port, connection: str, *, may_fail: bool) -> Walk:
         """Run what lies in a port of this process, as a worker would; raise the first error at the end."""
@@ -259,8 +264,12 @@ class Planner:
             or_queue=plan.queue or said.or_queue,
             or_connection=plan.connection or said.or_connection,
         )
+        delay = said.or_delay if plan.delay is None else plan.delay
+        later = evolve(said, or_delay=None)
         steps: list[_Step | _Group] = []
         for one in plan.members:
+            # The delay is that of its first, or of all of a batch that it begins with.
+            mine = later if steps or delay is None else evolve(said, or_delay=delay)
             if isinstance(one, Chain):
                 if one.catch is not None:
                     raise InvalidOption(
@@ -269,13 +278,12 @@ class Planner:
                         expected="none on a chain in a chain: say it of the whole chain",
                         where="bus.chain",
                     )
-                steps += (yield from self._run_of(one, said, refused)).steps
+                steps += (yield from self._run_of(one, mine, refused)).steps
             elif isinstance(one, Batch):
-                steps.append((yield from self._group_of(one, said, refused, is_member=True)))
+                steps.append((yield from self._group_of(one, mine, refused, is_member=True)))
             else:
-                mine = said if steps or plan.delay is None else evolve(said, or_delay=plan.delay)
                 steps += yield from self._step_of(one, mine, refused)
-        catch = yield from self._step_of(plan.catch, said, refused)
+        catch = yield from self._step_of(plan.catch, later, refused)
         return _Run(steps=steps, catch=catch[0] if catch else None)
 
     def _group_of(self, plan: Batch, said: Said, refused: list[Made], *, is_member: bool) -> Walk:
@@ -293,12 +301,8 @@ class Planner:
                 members.append((yield from self._group_of(one, said, refused, is_member=True)))
             else:
                 members += yield from self._step_of(one, said, refused)
-        about = evolve(said, batch=id_, queue=plan.queue)
+        about = evolve(said, batch=id_, queue=plan.queue, or_delay=None)
         waiting: dict[Milestone, list[_Step]] = {}
-        for milestone, event in _EVENTS:
-            if milestone is not Milestone.FINISHED and self._hears(event):
-                step = BatchStep(milestone.value)
-                waiting[milestone] = yield from self._step_of(step, about, refused)
         for milestone, job in (
             (Milestone.FAILED, plan.on_error),
             (Milestone.SUCCEEDED, plan.on_success),
@@ -306,10 +310,13 @@ class Planner:
         ):
             if job is not None:
                 waiting[milestone] = yield from self._step_of(job, about, refused)
+        for milestone, event in _EVENTS:
+            if self._hears(event):
+                told = yield from self._step_of(BatchStep(milestone.value), about, refused)
+                waiting[milestone] = [*waiting.get(milestone, ()), *told]
         end: list[_Step] = []
-        if is_member or self._hears(BatchFinished):
-            step = BatchStep(Milestone.FINISHED.value, is_member=is_member)
-            end = yield from self._step_of(step, evolve(about, id=id_), refused)
+        if is_member:
+            end = yield from self._step_of(BatchStep(), evolve(about, id=id_), refused)
         return _Group(
             id=id_, plan=plan, members=members, waiting=waiting, end=end[0] if end else None
         )
@@ -417,6 +424,7 @@ class Planner:
                 name=group.plan.name,
                 allows_failures=group.plan.allow_failures,
                 waiting=waiting,
+                within=[one.id for one in _groups(group)],
             )
         )
 
@@ -521,6 +529,14 @@ def _laid_out(given: Iterable[Any]) -> Iterator[Job]:
 
 def _where(plan: Batch) -> str:
     return f"batch {plan.name!r}" if plan.name else "bus.batch"
+
+
+def _groups(group: _Group) -> Iterator[_Group]:
+    """Yield the batches that are members of one, or of its chains."""
+    for one in group.members:
+        for each in one.steps if isinstance(one, _Run) else [one]:
+            if isinstance(each, _Group):
+                yield each
 
 
 def _members(one: _Step | _Run | _Group) -> Iterator[_Step]:

@@ -96,8 +96,8 @@ class Chain(_Plan):
 
         Returns:
             The handle of its first job: to cancel it takes out the whole chain. Where the chain begins with a batch,
-            that of the batch's end, with its id: to cancel it takes out what comes after the batch. Where no member
-            wants to be enqueued, one that says so.
+            that of the batch's end, with its id: to cancel it takes out what comes after the batch, and cancels that.
+            Where no member wants to be enqueued, one that says so.
 
         Raises:
             InvalidOption: It has no members, they name more than one connection, one of them has `debounce`, or a

@@ -21,7 +21,8 @@
 --   PREFIX:{QUEUE}:members    hash        id -> the batch that counts it, who is next, who catches; a line each
 --   PREFIX:{QUEUE}:batches    hash        batch -> number total succeeded failed skipped allows_failures reached
 --                                         created canceled finished name; kept until somebody prunes them
---   PREFIX:{QUEUE}:milestones hash        batch -> what comes when one is reached: a line with its name and an id
+--   PREFIX:{QUEUE}:milestones hash        batch -> what comes when one is reached: a line with its name and an id;
+--                                         and a line of each batch within it, with `within`
 --   PREFIX:{QUEUE}:failures   hash        id -> failed_at attempts losses releases number error
 --   PREFIX:{QUEUE}:failed     sorted set  number and id -> failed_at; the same jobs
 --
@@ -371,7 +372,7 @@ end
 
 local function cancel_tally(plan, tally, reached)
   if tally.canceled == '0' then
-    tally.canceled = whole(plan.now)
+    tally.canceled, reached.within = whole(plan.now), true
   end
   if first_time(tally, 'canceled') then
     reached.canceled = true
@@ -398,11 +399,23 @@ local function come_all(plan, batch, reached)
     return
   end
   for name, id in waiting_of(plan, batch) do
-    if reached[name] then
+    if name == 'within' and reached.within then
+      plan.cancel(plan, id)
+    elseif reached[name] then
       let_come(plan, id)
     elseif reached.succeeded and (name == 'failed' or name == 'canceled') then
       drop_held(plan, id)
     end
+  end
+end
+
+local function cancel_within(plan, batch)
+  -- A batch that is part of one which was canceled, unless it is finished.
+  local tally, reached = tally_of(plan, batch), {}
+  if tally and tally.finished == '0' then
+    cancel_tally(plan, tally, reached)
+    tell_tally(plan, batch, tally)
+    come_all(plan, batch, reached)
   end
 end
 
@@ -462,7 +475,7 @@ end
 
 local function planned(...)
   local plan = scoped(...)
-  plan.begin = begin_batch
+  plan.begin, plan.cancel = begin_batch, cancel_within
   return plan
 end
 
@@ -1137,7 +1150,10 @@ for index = 3, #ARGV do
       end
       gone[#gone + 1] = id
       if member then
-        drop_held(plan, id) -- and a batch that it stands for
+        drop_held(plan, id) -- and a batch that it stands for, or what is left to run of it
+        if due >= COUNTED then
+          cancel_within(plan, id)
+        end
         local size, fresh = drop_rest(plan, member, others)
         more = more + size
         gather(plan, member.batch, 0, 0, 0, fresh + (due == COUNTED and 0 or 1))
@@ -1254,9 +1270,11 @@ local plan = planned(0, KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
 local gone = {}
 for index = 2, #ARGV do
   local batch = ARGV[index]
-  for _, id in waiting_of(plan, batch) do
-    drop_rest(plan, member_of(redis.call('HGET', KEYS[4], id)) or member_of('\n\n'), {})
-    drop_held(plan, id)
+  for name, id in waiting_of(plan, batch) do
+    if name ~= 'within' then
+      drop_rest(plan, member_of(redis.call('HGET', KEYS[4], id)) or member_of('\n\n'), {})
+      drop_held(plan, id)
+    end
   end
   redis.call('HDEL', KEYS[6], batch)
   if redis.call('HDEL', KEYS[5], batch) == 1 then

@@ -112,7 +112,7 @@ CREATE TABLE batches (
     queue           TEXT NOT NULL,
     name            TEXT NOT NULL,
     allows_failures INTEGER NOT NULL,
-    waiting         TEXT NOT NULL,              -- JSON: by milestone, the ids of what comes then
+    waiting         TEXT NOT NULL,              -- JSON: by milestone, the ids of what comes then; `within`: batches
     reached         INTEGER NOT NULL,           -- which milestones, a bit each, in the order of MILESTONES
     total           INTEGER NOT NULL,
     succeeded       INTEGER NOT NULL,

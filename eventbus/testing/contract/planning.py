@@ -30,7 +30,7 @@ __all__ = ["Planning"]
 
 
 #: What a batch lets come on its way; it has begun with its first step.
-_ALL = [one for one in Milestone if one is not Milestone.BEGUN]
+_ALL = tuple(one for one in Milestone if one is not Milestone.BEGUN)
 
 
 def chained(
@@ -577,6 +577,42 @@ class Planning(Suite):
 
         assert counts(store) == (2, 2, 0, 0)
         assert counts(store, "i") == (2, 2, 0, 0)
+
+    def test_with_a_batch_those_within_it_are_canceled(self, store: Backend) -> None:
+        outer = NewBatch(id="b", queue="jobs", within=["i"])
+        chain = chained("a", "i", "last", batch="b")
+        store.plans.open([outer, inner("x", "y")], [*chain, *held_members("x", "y")])
+
+        store.plans.cancel("b")
+
+        assert batch_of(store, "i").canceled_at is not None
+        assert run_all(store) == ["a", "x", "y", "i", "last"]
+        assert counts(store, "i") == (2, 0, 0, 2)
+        assert counts(store) == (3, 0, 0, 3)
+
+    def test_with_a_failure_those_within_a_batch_are_canceled(self, store: Backend) -> None:
+        outer = NewBatch(id="b", queue="jobs", within=["i"])
+        end = Envelope(id="i", queue="jobs", body=b"{}", member=Member(batch="b", held=True))
+        nested = NewBatch(id="i", queue="jobs", waiting={Milestone.FINISHED: ["i"]})
+        envelopes = [*members("a"), end, *members("x", batch="i")]
+        store.plans.open([outer, nested], envelopes)
+
+        run_all(store, failing=["a"])
+
+        assert counts(store, "i") == (1, 0, 0, 1)
+
+    def test_a_batch_that_runs_is_canceled_with_the_chain_that_it_is_part_of(
+        self, store: Backend
+    ) -> None:
+        chain = chained("a", "i", "last")
+        store.plans.open([inner("x", "y")], [*chain, *held_members("x", "y")])
+        store.ack([claim_one(store)])
+
+        assert store.cancel(["i"]) == ["i"]
+
+        assert run_all(store) == ["x", "y"]
+        assert counts(store, "i") == (2, 0, 0, 2)
+        assert stored(store) == set()
 
     def test_what_was_to_come_after_a_batch_that_fails_waits(self, store: Backend) -> None:
         """The envelope that stands for it fails: whoever runs it looks at the batch."""

@@ -16,7 +16,10 @@ VALUES = {
 } | dict.fromkeys(("ids", "numbers", "queues"), '["a", "b"]')
 
 #: All but those that an operator asks now and then, and the table of a few flags.
-HOT = sorted(SQL.keys() - {"schema", "migrate_1", "migrate_2", "migrate_3", "failed", "peek", "flags", "unflag"})
+HOT = sorted(
+    SQL.keys()
+    - {"schema", "migrate_1", "migrate_2", "migrate_3", "failed", "peek", "flags", "unflag"}
+)
 
 pytestmark = pytest.mark.usefixtures("driver")
 DRIVER = None

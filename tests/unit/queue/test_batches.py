@@ -396,6 +396,54 @@ def test_a_plan_that_is_canceled_leaves_nothing_behind(stored, work):
     assert stored.batches() == []
 
 
+def test_the_delay_of_a_chain_is_that_of_all_that_it_begins_with(stored, work, clock):
+    stored.chain(stored.chain(Step("a"), Step("b")), delay=10).enqueue()
+    stored.chain(stored.batch(Step("x"), Step("y")), Step("z"), delay=10).enqueue()
+    work(stored)
+    assert RAN == []
+
+    clock.advance(10)
+    work(stored)
+
+    assert sorted(RAN) == ["a", "b", "x", "y", "z"]
+
+
+def test_with_a_batch_those_within_it_are_canceled(stored, work):
+    inner = stored.batch(Step("i1"), Step("i2"), on_done=Follows("inner"))
+    plan = stored.batch(stored.chain(Step("a"), inner, Step("y")), Step("z"))
+
+    handle = plan.enqueue()
+    handle.cancel()
+    work(stored)
+
+    assert RAN == ["inner 0+0+2/2"]
+    assert handle.state().finished
+
+
+def test_to_cancel_a_chain_that_begins_with_a_batch_cancels_that(stored, work):
+    handle = stored.chain(stored.batch(Step("a"), Step("b")), Step("z")).enqueue()
+
+    assert handle.cancel()
+    work(stored)
+
+    assert RAN == []
+    assert [one.canceled for one in stored.batches()] == [True]
+
+
+def test_a_batch_that_was_pruned_keeps_no_chain_waiting(stored, work, clock):
+    run(stored, work, stored.chain(stored.batch(Step("bad")), Step("z")))
+    member, batch = stored.failed.all()
+    clock.advance(10)
+    assert stored.prune_batches(older_than=5) == 1
+
+    stored.bind(Step, lambda job: RAN.append(f"mended {job.word}"))
+    stored.failed.retry(member.id)
+    stored.failed.retry(batch.id)
+    work(stored)
+
+    assert RAN == ["bad", "mended bad", "mended z"]
+
+
 def test_a_locked_unique_member_does_not_lose_the_rest(stored, work):
     stored.enqueue(Once("k"), delay=60)
     plan = stored.batch(Once("k"), stored.chain(Once("k"), Step("after")), Step("a"))
@@ -550,6 +598,35 @@ def test_listeners_of_batches_may_be_queued(make_bus, work):
     run(bus, work, bus.batch(Step("a"), name="imports"))
 
     assert RAN == ["a", "queued imports 1"]
+
+
+def test_a_batch_is_there_when_it_is_told_of(bus):
+    seen = []
+    bus.listen(
+        BatchDispatched,
+        lambda event: seen.append((event.total, [one.total for one in bus.batches()])),
+    )
+
+    bus.batch(Step("a"), bus.chain(Step("b"), Step("c"))).enqueue()
+
+    stored = [] if bus.connections.is_sync("default") else [3]
+    assert seen == [(3, stored)]
+
+
+def test_the_end_of_a_batch_in_a_chain_is_told_once(stored, work):
+    seen = []
+    stored.listen(BatchFinished, lambda event: seen.append(event.failed))
+    run(stored, work, stored.chain(stored.batch(Step("bad")), Step("z")))
+    member, batch = stored.failed.all()
+
+    stored.bind(Step, lambda job: RAN.append("mended"))
+    stored.failed.retry(member.id)
+    work(stored)
+    stored.failed.retry(batch.id)
+    work(stored)
+
+    assert seen == [1]
+    assert RAN == ["bad", "mended", "mended"]
 
 
 def test_nobody_is_told_where_nobody_hears(stored):
