@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from zlib import crc32
 
 from typing_extensions import override
@@ -33,14 +33,12 @@ from eventbus.backends.bells import EVERYBODY, FolderBells
 from eventbus.backends.instants import COUNTED, HELD, micros, span
 from eventbus.backends.sql import (
     Row,
-    claim_of,
     due_of,
     failed_job_of,
-    flaws,
-    mended,
     statements,
     stored_job_of,
 )
+from eventbus.backends.sqlite_claims import anything_due, in_turn, settled, sound
 from eventbus.backends.sqlite_driver import load_driver, wal_is_safe
 from eventbus.backends.sqlite_examination import examine_file
 from eventbus.backends.sqlite_file import (
@@ -58,11 +56,8 @@ from eventbus.defaults import (
     SQLITE_BUSY_TIMEOUT,
     SQLITE_BUSY_TIMEOUT_LIMIT,
 )
-from eventbus.errors import DecodeError, InvalidOption, StoreDamaged
+from eventbus.errors import InvalidOption, StoreDamaged
 from eventbus.queue.envelope import Envelope, UniqueKey
-
-if TYPE_CHECKING:
-    from sqlite3 import Connection
 
 __all__ = ["SqliteBackend", "load_driver", "wal_is_safe"]
 
@@ -205,12 +200,12 @@ class SqliteBackend(Backend):
         with self._file.connection("claim") as db:
             # A look before the lock: workers that wait do not hinder those that work.
             with self._file.reading(db):
-                due = any(_value(db, "anything_due", queue=queue, now=now) for queue in queues)
+                due = any(anything_due(db, queue, now=now) for queue in queues)
             if not due:
                 return []
             with self._file.writing(db):
-                while turn := _in_turn(db, queues, now=now, limit=limit):
-                    if held := _sound(db, turn, token, now=now):
+                while turn := in_turn(db, queues, now=now, limit=limit):
+                    if held := sound(db, turn, token, now=now):
                         numbers = json.dumps(list(held))
                         chosen = {**values, "shared": len(held) > 1, "numbers": numbers}
                         count = db.execute(_SQL["claim"], chosen).rowcount
@@ -265,38 +260,10 @@ class SqliteBackend(Backend):
 
         One of them returns the ids of those that were held; and what these were members of, if they are gone now.
         """
-        by_token: dict[str, list[str]] = {}
-        for claim in claims:
-            by_token.setdefault(claim.token, []).append(claim.envelope.id)
-        stale: set[tuple[str, str]] = set()
-        members: list[Row] = []
-        passing: Passing | None = None
         with self._file.transaction(operation) as db:
-            for token, ids in by_token.items():
-                chosen = {"token": token, "ids": json.dumps(ids), **values}
-                held: set[str] = set()
-                for statement in (operation, *then):
-                    rows = db.execute(_SQL[statement], chosen).fetchall()
-                    held.update([row[0] for row in rows])
-                    if statement == "ack":
-                        members += [row for row in rows if row[1] or row[2] or row[3]]
-                if len(held) < len(ids):
-                    stale.update((token, name) for name in ids if name not in held)
-            if members:
-                passing = Passing(db, self._now())
-                if operation == "bury":
-                    passing.buried(members)
-                else:
-                    skipped = frozenset(one.envelope.id for one in claims if one.skipped)
-                    passing.acked(members, skipped)
-                passing.count()
-        if passing is not None:
-            self._bells.ring(passing.rung)
-        return (
-            [claim for claim in claims if (claim.token, claim.envelope.id) in stale]
-            if stale
-            else []
-        )
+            stale, rung = settled(db, (operation, *then), claims, now=self._now(), values=values)
+        self._bells.ring(rung)
+        return stale
 
     @override
     def failed(
@@ -530,79 +497,3 @@ def _one_of(known: Sequence[str], option: str, value: str, *, where: str) -> str
         expected = f"one of {', '.join(known)}"
         raise InvalidOption(option=option, value=value, expected=expected, where=where)
     return value.upper()
-
-
-def _value(db: Connection, statement: str, **values: object) -> Any:
-    [(value,)] = db.execute(_SQL[statement], values).fetchall()
-    return value
-
-
-def _in_turn(db: Connection, queues: Sequence[str], *, now: int, limit: int) -> list[Row]:
-    """Return the rows to claim, in order: one that must be alone, or others."""
-    turn: list[Row] = []
-    for queue in queues:
-        for statement in ("due", "undated"):
-            chosen = {"queue": queue, "now": now, "limit": limit - len(turn), **_READ}
-            for row in db.execute(_SQL[statement], chosen).fetchall():
-                if not row[1]:
-                    turn.append(row)
-                elif not turn:
-                    return [row]
-                # Another that must be alone is passed over: its turn comes when it heads the line.
-    return turn
-
-
-def _sound(db: Connection, turn: Sequence[Row], token: str, *, now: int) -> dict[int, Claim]:
-    """Return the claims of rows by their numbers; move those that cannot be run to the failed jobs."""
-    held: dict[int, Claim] = {}
-    members = [row[0] for row in turn if row[2]]
-    places = _places(db, members) if members else {}
-    for row in turn:
-        number, alone, job, reason = row[0], bool(row[1]), row[3:], ""
-        if job[2] is None:
-            job, reason = _with_body(db, number, job)
-        if reason := reason or flaws(job):
-            _condemn(db, number, job, reason=reason, now=now)
-            if number in places:
-                passing = Passing(db, now)
-                passing.buried([(job[0], *places[number][:3])])
-                passing.count()
-        else:
-            held[number] = claim_of(job, token, alone=alone, place=places.get(number))
-    return held
-
-
-def _places(db: Connection, numbers: Sequence[int]) -> dict[int, Row]:
-    """Return what rows are members of, by their numbers; and whether that is canceled."""
-    found = db.execute(_SQL["places"], {"numbers": json.dumps(numbers)}).fetchall()
-    return {row[0]: row[1:] for row in found}
-
-
-def _with_body(db: Connection, number: int, job: Row) -> tuple[Row, str]:
-    """Return a job with the body that was not read with it, or say why it cannot be read."""
-    [(size, body)] = db.execute(_SQL["odd_body"], {"number": number, **_READ}).fetchall()
-    if body is None:
-        return job, f"{size:,} bytes, more than the {BODY_SIZE_LIMIT:,} that are read"
-    name, queue, _, *others = job
-    return (name, queue, body, *others), ""
-
-
-def _condemn(db: Connection, number: int, row: tuple[Any, ...], *, reason: str, now: int) -> None:
-    """Move a row to the failed jobs, its body as it is."""
-    name, queue, _, delay, attempts, losses, _, releases, pushed_at, _ = mended(row)
-    name = _value(db, "free_id", id=name)
-    error = DecodeError(reason=reason, envelope=name)
-    condemned = {
-        "number": number,
-        "id": name,
-        "queue": queue,
-        "delay": delay,
-        "attempts": attempts,
-        "losses": losses,
-        "releases": releases,
-        "pushed_at": pushed_at,
-        "now": now,
-        "error": f"{type(error).__name__}: {error}",
-    }
-    db.execute(_SQL["condemn"], condemned)
-    db.execute(_SQL["remove"], {"number": number})

@@ -27,10 +27,11 @@ from eventbus.errors import (
 from eventbus.queue.attempt import Deleted, Released
 from eventbus.queue.execution import Decision, Execution
 from eventbus.queue.lifecycle import Outcome
+from eventbus.queue.options import Method
 from eventbus.queue.retry import after_error, exhausted
 from eventbus.text import short
 
-__all__ = ["decided"]
+__all__ = ["backoff_said", "decided"]
 
 _SKIPPED: Final = Decision(outcome=Outcome.SKIPPED)
 
@@ -70,6 +71,14 @@ def decided(
     if not execution.began:
         return _failed(execution, error)
     return _after_error(execution, error, backoff, now)
+
+
+def backoff_said(execution: Execution, default: Any) -> Any:
+    """Return the backoff of a job: what its listener says, or the default where it does not, or cannot be asked."""
+    said = execution.entry.options.backoff if execution.entry is not None else None
+    if isinstance(said, Method) and execution.asked is not None:
+        return getattr(execution.asked, said.name)
+    return default if said is None or isinstance(said, Method) else said
 
 
 def _failed(execution: Execution, error: BaseException) -> Decision:

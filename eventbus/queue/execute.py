@@ -7,31 +7,30 @@ exceptions of user code are caught in one place, `caught`.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from eventbus.backends.base import Charge, Claim
 from eventbus.backends.port import Port
-from eventbus.defaults import CANCELED_CLAIMS
 from eventbus.dispatch.resolver import Scope
 from eventbus.dispatch.waiting import Blocking, Walk
-from eventbus.errors import BackendError, InvalidOption, LeaseLost, ListenerTimeout, UnknownName
+from eventbus.errors import LeaseLost, ListenerTimeout, UnknownName
 from eventbus.queue.attempt import Attempt, introduced
 from eventbus.queue.carried import Carried
 from eventbus.queue.catalogue import Catalogue
-from eventbus.queue.codec.document import Document
-from eventbus.queue.deciding import decided
+from eventbus.queue.deciding import backoff_said, decided
 from eventbus.queue.envelope import Envelope, new_id
 from eventbus.queue.execution import (
     DONE,
     Decision,
     Execution,
     Rules,
+    bare_document,
     caught,
+    unstored,
     warn_of_late_error,
     warn_of_overrun,
 )
@@ -46,14 +45,13 @@ from eventbus.queue.lifecycle import (
     JobProcessing,
     JobReleased,
     Outcome,
-    UniqueJobSkipped,
 )
-from eventbus.queue.options import Method
 from eventbus.queue.parking import Unknowns
 from eventbus.queue.reading import Reading
 from eventbus.queue.results import report
 from eventbus.queue.settling import PortSettler, Settler, note_loss, settled, write_result
 from eventbus.queue.spans import OVERRUNS, NoTimeLimits, Span, TimeLimits, limited
+from eventbus.queue.turns import Turns
 
 if TYPE_CHECKING:
     from eventbus.queue.attempt import RunningPlans
@@ -105,10 +103,7 @@ class Executor:
         self._hears = hears
         self._now = now
         self._current = current
-        self._make_running = running
-        self._running: tuple[Port, RunningPlans] | None = None
-        #: Claims, and batches that were canceled by what they held: others of theirs were claimed before that.
-        self._canceled: deque[tuple[str, str]] = deque(maxlen=CANCELED_CLAIMS)
+        self._turns = Turns(running, tell=tell, hears=hears)
         self._rules = rules or Rules()
         self._limits = limits or NoTimeLimits()
         self._handling = Handling(
@@ -148,57 +143,11 @@ class Executor:
             ),
         )
         self._reading.read(execution)
-        self._note_plans(execution, port)
+        self._turns.note(execution, port)
         life = execution.entry.options.keep_result if execution.entry is not None else None
         if life is not None:
             execution.attempt.reporter = partial(report, port, envelope.id, life)
         return execution
-
-    def _note_plans(self, execution: Execution, port: Port) -> None:
-        """Let a job know its batch, and not run where that was canceled."""
-        attempt, member = execution.attempt, execution.envelope.member
-        if self._running is None or self._running[0] is not port:
-            self._running = port, self._make_running(port)
-        attempt.plans = self._running[1]
-        claim, entry = execution.claim, execution.entry
-        if member is None or claim is None or entry is None:
-            return
-        execution.takes_key = entry.options.unique is not None
-        if member.batch:
-            # What a batch itself has to do is about that one, and may be a member of another.
-            attempt.batch_id = attempt.batch_id or member.batch
-            canceled = claim.canceled or (claim.token, member.batch) in self._canceled
-            execution.canceled = canceled and not entry.options.run_if_canceled
-
-    def _take_key(self, execution: Execution) -> Walk:
-        """Let a unique job of a plan have its key; where another job has it, it is passed over."""
-        entry, port, claim = execution.entry, execution.port, execution.claim
-        assert entry is not None  # it was read
-        if port is None or claim is None:
-            return
-        try:
-            unique = entry.options.key(execution.arguments or ())
-            assert unique is not None  # its class says so
-            execution.canceled = not (yield Blocking(partial(port.take, claim, unique)))
-        except InvalidOption as error:
-            execution.raised = error
-            return
-        if execution.canceled and self._hears(UniqueJobSkipped):
-            facts = execution.facts
-            del facts["attempt"]
-            yield from self._announce(UniqueJobSkipped(**facts))
-
-    def _note_canceled(self, execution: Execution) -> None:
-        """See whether a job that failed has canceled its batch: those that were claimed with it do not run then."""
-        member, claim, port = execution.envelope.member, execution.claim, execution.port
-        if member is None or not member.batch or claim is None or port is None:
-            return
-        try:
-            found = port.plans.batch(member.batch)
-        except BackendError:
-            return  # they run: whoever takes the next from the store is told
-        if found is not None and found.canceled_at is not None:
-            self._canceled.append((claim.token, member.batch))
 
     def run_in_plan(self, claim: Claim, port: Port, connection: str) -> Walk:
         """
@@ -206,10 +155,10 @@ class Executor:
 
         There is no second try, and whoever asked settles it.
         """
-        execution = self._unstored(claim.envelope, connection)
+        execution = unstored(claim.envelope, connection)
         execution.claim = claim
         self._reading.read(execution)
-        self._note_plans(execution, port)
+        self._turns.note(execution, port)
         execution.claim = None
         yield from self.run(execution, None)
         execution.claim = claim
@@ -217,22 +166,9 @@ class Executor:
             execution.claim = followed(port, claim, execution.attempt.followers)
         return execution
 
-    def _unstored(self, envelope: Envelope, connection: str) -> Execution:
-        return Execution(
-            envelope=envelope,
-            attempt=Attempt(
-                id=envelope.id,
-                name="",
-                connection=connection,
-                queue=envelope.queue,
-                number=1,
-                stored=False,
-            ),
-        )
-
     def run_here(self, envelope: Envelope, connection: str) -> Walk:
         """Run a job that was never stored; its error is the caller's, and there is no second try."""
-        execution = self._unstored(envelope, connection)
+        execution = unstored(envelope, connection)
         self._reading.read(execution)
         yield from self.run(execution, None)
         if execution.error is not None:
@@ -252,26 +188,14 @@ class Executor:
             InvalidJob: Its class cannot be run.
         """
         entry = self._catalogue().job_entry(type(job))
-        name, id_, outer = entry.options.name, new_id(), self._current.get()
-        execution = Execution(
-            envelope=Envelope(id=id_, queue=queue, body=b""),
-            attempt=Attempt(
-                id=id_, name=name, connection=connection, queue=queue, number=1, stored=False
-            ),
-            document=Document(
-                id=id_,
-                kind="job",
-                name=name,
-                event=None,
-                payload="class",
-                data=b"",
-                dispatched_at=datetime.now(UTC),
-            ),
-            entry=entry,
-            arguments=(job,),
-            hops=outer.hops if outer is not None else 0,
-            trail=outer.trail if outer is not None else (),
+        execution = unstored(
+            Envelope(id=new_id(), queue=queue, body=b""), connection, name=entry.options.name
         )
+        execution.document = bare_document(execution.envelope.id, entry.options.name)
+        execution.entry, execution.arguments = entry, (job,)
+        outer = self._current.get()
+        if outer is not None:
+            execution.hops, execution.trail = outer.hops, outer.trail
         execution.attempt.arguments = (job,)
         execution.job = introduced(job, execution.attempt)
         yield from self.run(execution, None)
@@ -340,12 +264,11 @@ class Executor:
         return self._run(execution, settler)
 
     def _run(self, execution: Execution, settler: Settler | None, *, called: bool = False) -> Walk:
-        current = self._current
-        before = current.get()
+        current, before = self._current, self._current.get()
         current.set(execution)
         try:
             if execution.takes_key and execution.raised is None and not execution.canceled:
-                yield from self._take_key(execution)
+                yield from self._turns.take_key(execution)
             if execution.canceled:
                 execution.attempt.delete()
             elif execution.raised is None and not called:
@@ -364,7 +287,7 @@ class Executor:
                 except LeaseLost as error:
                     note_loss(execution, error)
                 if execution.outcome is Outcome.FAILED and execution.envelope.member is not None:
-                    yield Blocking(partial(self._note_canceled, execution))
+                    yield Blocking(partial(self._turns.note_failure, execution))
             yield from self._tell_outcome(execution)
             return execution
         finally:
@@ -426,7 +349,7 @@ class Executor:
         return True
 
     def _decided(self, execution: Execution, error: BaseException | None) -> Decision:
-        said = self._backoff(execution)
+        said = backoff_said(execution, self._rules.backoff)
 
         def decide(backoff: Any = said) -> Decision:
             return decided(execution, error, backoff=backoff, now=self._now)
@@ -440,13 +363,6 @@ class Executor:
             warn_of_overrun(execution, overrun)
             return decide(self._rules.backoff)
         return decision
-
-    def _backoff(self, execution: Execution) -> Any:
-        said = execution.entry.options.backoff if execution.entry is not None else None
-        if isinstance(said, Method) and execution.asked is not None:
-            return getattr(execution.asked, said.name)
-        # A listener that could not be built cannot be asked.
-        return self._rules.backoff if said is None or isinstance(said, Method) else said
 
     def _tell_outcome(self, execution: Execution) -> Walk:
         """Tell what came of the run, and call the listener's `failed` once that is recorded."""

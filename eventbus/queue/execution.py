@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Awaitable, Callable, Generator, Iterable
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -27,8 +28,10 @@ __all__ = [
     "Decision",
     "Execution",
     "Rules",
+    "bare_document",
     "caught",
     "error_text",
+    "unstored",
     "warn_of_late_error",
     "warn_of_overrun",
 ]
@@ -171,6 +174,34 @@ class Execution:
             "queue": self.envelope.queue,
             "attempt": self.attempt.number,
         }
+
+
+def unstored(envelope: Envelope, connection: str, *, name: str = "") -> Execution:
+    """Return the run of a job that nothing stores, to be filled in."""
+    return Execution(
+        envelope=envelope,
+        attempt=Attempt(
+            id=envelope.id,
+            name=name,
+            connection=connection,
+            queue=envelope.queue,
+            number=1,
+            stored=False,
+        ),
+    )
+
+
+def bare_document(id: str, name: str) -> Document:
+    """Return the document of a job that was never written, and of which nothing is read."""
+    return Document(
+        id=id,
+        kind="job",
+        name=name,
+        event=None,
+        payload="class",
+        data=b"",
+        dispatched_at=datetime.now(UTC),
+    )
 
 
 def error_text(error: BaseException | None) -> str:

@@ -203,6 +203,8 @@ _PLAIN: Final[Mapping[str, Callable[..., Any]]] = {
     "unique": unique_of,
     "debounce": debounce_of,
 }
+#: Options that a listener does not have.
+_OF_JOBS: Final = ("keep_result", "run_if_canceled")
 #: The names of all options.
 KNOWN: Final = tuple(one.name for one in fields(QueueOptions))
 
@@ -223,18 +225,13 @@ def read_options(listener: Listener) -> QueueOptions | None:
     if not _is_queued(listener):
         return None
     found = checked(listener.target.owner, listener.options, where=listener.name)
-    if found["keep_result"] is not None:
-        raise ListenError(
-            listener=listener.name,
-            reason="it says keep_result, and a listener's answer goes nowhere",
-            remedy="Enqueue a Job with keep_result, whose handle is asked for its result",
-        )
-    if found["run_if_canceled"] is not None:
-        raise ListenError(
-            listener=listener.name,
-            reason="it says run_if_canceled, and only jobs are members of batches",
-            remedy="Say it of the class of a Job",
-        )
+    for option in _OF_JOBS:
+        if found[option] is not None:
+            raise ListenError(
+                listener=listener.name,
+                reason=f"it says {option}, which only the class of a job may",
+                remedy=f"Enqueue a Job with {option}",
+            )
     found["name"] = _stored_name(listener, found["name"])
     return QueueOptions(**found)
 

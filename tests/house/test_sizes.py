@@ -19,12 +19,12 @@ ALLOWED = {
     "eventbus/dispatch/calling.py::Dispatcher": 311,  # the same
     "eventbus/dispatch/registering.py": 460,  # a quarter of it is the overloads of `listen`
     "eventbus/worker/loop.py::Worker::__init__": 51,  # half of it is the list of its options
-    "eventbus/defaults.py": 460,  # one table: what each is, its unit and its source
-    "eventbus/errors.py": 821,  # one tree, read from top to bottom
-    "eventbus/backends/port.py": 638,  # more than half of it says what the verbs do
-    "eventbus/backends/port.py::Port": 320,  # one short method for each verb of the contract
-    "eventbus/backends/memory.py::MemoryBackend": 332,  # the same
-    "eventbus/backends/sqlite.py::SqliteBackend": 326,  # the same
+    "eventbus/defaults.py": 468,  # one table: what each is, its unit and its source
+    "eventbus/errors.py": 856,  # one tree, read from top to bottom
+    "eventbus/backends/port.py": 653,  # more than half of it says what the verbs do
+    "eventbus/backends/port.py::Port": 329,  # one short method for each verb of the contract
+    "eventbus/backends/memory.py::MemoryBackend": 346,  # the same
+    "eventbus/backends/sqlite.py::SqliteBackend": 348,  # the same
 }
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

@@ -21,8 +21,7 @@
 --   PREFIX:{QUEUE}:members    hash        id -> the batch that counts it, who is next, who catches; a line each
 --   PREFIX:{QUEUE}:batches    hash        batch -> number total succeeded failed skipped allows_failures reached
 --                                         created canceled finished name; kept until somebody prunes them
---   PREFIX:{QUEUE}:milestones hash        batch -> what comes when one is reached: a line with its name and an id;
---                                         and a line of each batch within it, with `within`
+--   PREFIX:{QUEUE}:milestones hash        batch -> a line with a milestone and the id of what comes then, or `within`
 --   PREFIX:{QUEUE}:failures   hash        id -> failed_at attempts losses releases number error
 --   PREFIX:{QUEUE}:failed     sorted set  number and id -> failed_at; the same jobs
 --

@@ -8,16 +8,14 @@ from typing import Any, assert_type
 
 from eventbus import (
     Attempt,
-    BatchCanceled,
-    BatchDispatched,
     BatchFinished,
     BatchHandle,
-    BatchStarted,
     EventBus,
     Job,
     JobHandle,
     ShouldQueue,
 )
+from eventbus.queue.lifecycle import BatchCanceled, BatchDispatched, BatchStarted
 from eventbus.queue.batches import BatchState
 from eventbus.queue.following import Followers
 from eventbus.queue.plans import Batch, Chain

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from eventbus import Attempt, BatchFinished, BatchStarted, EventBus, Job
+from eventbus import Attempt, BatchFinished, EventBus, Job
+from eventbus.queue.lifecycle import BatchStarted
 from shop import OrderShipped
 
 

@@ -10,10 +10,7 @@ import pytest
 
 from eventbus import (
     Attempt,
-    BatchCanceled,
-    BatchDispatched,
     BatchFinished,
-    BatchStarted,
     EventBus,
     Job,
     MissingRecord,
@@ -21,6 +18,7 @@ from eventbus import (
     Unique,
 )
 from eventbus.errors import BatchNotFound, InvalidOption
+from eventbus.queue.lifecycle import BatchCanceled, BatchDispatched, BatchStarted
 from eventbus.testing import fake_queue
 
 RAN: list[str] = []

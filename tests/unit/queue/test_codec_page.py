@@ -152,6 +152,7 @@ def test_the_table_of_options_is_what_a_dispatch_fixes():
         hops=1,
         trail=("b",),
         context={"c": 1},
+        batch="d",
     )
     section = PAGE.split("\n### Options\n")[1].split("\n### ")[0]
 
