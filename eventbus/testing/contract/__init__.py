@@ -9,11 +9,13 @@ refuse.
 
 from __future__ import annotations
 
+from eventbus.testing.contract.batching import Batching
+from eventbus.testing.contract.chaining import Chaining
 from eventbus.testing.contract.claiming import Claiming
 from eventbus.testing.contract.failing import Failing
 from eventbus.testing.contract.limiting import Limiting
 from eventbus.testing.contract.looking import Looking
-from eventbus.testing.contract.planning import Planning
+from eventbus.testing.contract.nesting import Nesting
 from eventbus.testing.contract.pushing import Pushing
 from eventbus.testing.contract.settling import Settling
 from eventbus.testing.contract.telling import Telling
@@ -23,7 +25,17 @@ __all__ = ["BackendContract"]
 
 
 class BackendContract(
-    Pushing, Claiming, Settling, Failing, Looking, Telling, Limiting, Uniqueness, Planning
+    Pushing,
+    Claiming,
+    Settling,
+    Failing,
+    Looking,
+    Telling,
+    Limiting,
+    Uniqueness,
+    Chaining,
+    Batching,
+    Nesting,
 ):
     """
     The tests. A subclass gives the fixtures `backend` and `another`.
