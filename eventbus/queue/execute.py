@@ -385,7 +385,7 @@ class Executor:
     def _tell(self, execution: Execution, event: type, **more: Any) -> Walk:
         """Dispatch an event about the job; whatever its listeners do, the worker goes on."""
         span = Span(f"a listener of {event.__name__}", execution.limit, follows=True)
-        walk = self._announce(event(**execution.facts, **more))
+        walk = self._announce(event(**execution.facts, batch=execution.attempt.batch_id, **more))
         problem = yield from caught(limited(self._limits, span, walk))
         if isinstance(problem, OVERRUNS):
             warn_of_overrun(execution, problem)

@@ -62,6 +62,8 @@ class _JobEvent:
     queue: str
     #: The number of this run, from 1; a release does not count.
     attempt: int
+    #: The id of the batch that it is a member of, or that it follows; empty if there is none.
+    batch: str = ""
 
 
 @frozen(kw_only=True)

@@ -13,6 +13,8 @@ from eventbus import (
     BatchFinished,
     EventBus,
     Job,
+    JobFailed,
+    JobProcessed,
     MissingRecord,
     ShouldQueue,
     Unique,
@@ -582,6 +584,17 @@ def test_a_batch_is_told_of(bus, work):
     assert seen[0].total == 3
     finished = seen[-1]
     assert (finished.succeeded, finished.failed, finished.skipped) == (1, 1, 1)
+
+
+def test_each_member_that_ends_is_told_of_with_its_batch(bus, work):
+    seen = []
+    bus.listen(JobProcessed, lambda event: seen.append((event.name, event.batch != "")))
+    bus.listen(JobFailed, lambda event: seen.append((event.name, event.batch != "")))
+
+    plan = bus.batch(Step("a"), Step("bad"), allow_failures=True, on_done=Follows("done"))
+    run(bus, work, plan)
+
+    assert seen == [("batches.step", True), ("batches.step", True), ("batches.follows", True)]
 
 
 def test_listeners_of_batches_may_be_queued(make_bus, work):
