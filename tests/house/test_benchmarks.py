@@ -119,6 +119,16 @@ def test_a_workers_way_is_measured_beside_what_python_has(
 
 
 @needs_queue
+@pytest.mark.parametrize("journal", ["rollback", "wal"])
+def test_what_chains_and_batches_cost_is_measured(root: Path, tmp_path: Path, journal: str):
+    printed, written = measured(root, tmp_path / "RESULTS.md", f"plans_settle_{journal}")
+
+    assert "a job by itself | ≤ 1.30" in printed
+    for name in ("a member of a batch, 100 at once", "one of a chain, one by one"):
+        assert f"| {name} | " in written
+
+
+@needs_queue
 @pytest.mark.parametrize(
     "journal, module", [("rollback", "_sqlite3"), ("wal", "pysqlite3._sqlite3")]
 )
