@@ -10,8 +10,9 @@ from secrets import token_hex
 import pytest
 
 from eventbus.backends.base import Charge, Verdict
+from eventbus.backends.plans import NewBatch
 from eventbus.backends.urls import open_backend
-from eventbus.queue.envelope import Envelope
+from eventbus.queue.envelope import Envelope, Member
 from tests.servers import server
 
 PAGE = (Path(__file__).parents[2] / "docs/howto/redis.md").read_text("utf-8")
@@ -60,7 +61,14 @@ def test_a_master_that_is_set_up_as_the_page_says_refuses_what_it_could_lose(tmp
 def test_what_is_typed_into_redis_cli_shows_something(line: str, redis_server):
     redis_server.ask("FLUSHALL")
     with closing(open_backend(redis_server.url).backend) as backend:
-        backend.push([Envelope(id=one, queue="emails", body=b"{}") for one in ("b", "ID", "c")])
+        member = Member(batch="imports")
+        backend.plans.open(
+            [NewBatch(id="imports", queue="emails")],
+            [
+                Envelope(id=one, queue="emails", body=b"{}", member=member)
+                for one in ("b", "ID", "c")
+            ],
+        )
         [first, _] = backend.claim(["emails"], limit=2, lease=60, token=token_hex(16))
         backend.bury([first], error="boom", charge=Charge.ERROR)
         backend.flag("restart", "1")
@@ -70,4 +78,4 @@ def test_what_is_typed_into_redis_cli_shows_something(line: str, redis_server):
 
 
 def test_every_line_that_is_typed_was_tried():
-    assert len(TYPED) == 9
+    assert len(TYPED) == 11

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from attrs import asdict, define, field
 
 from eventbus.backends.base import Charge, Sizes
-from eventbus.queue.envelope import Envelope
+from eventbus.queue.envelope import Envelope, UniqueKey
 
 QUEUES = ("one", "two")
 
@@ -34,6 +34,10 @@ class ModelJob:
     losses: int = 0
     releases: int = 0
     parked: str = ""
+    #: What no other job of its queue may have; until when, and since when somebody has it.
+    key: str | None = None
+    key_until: datetime | None = None
+    key_since: datetime | None = None
 
     @property
     def place(self) -> tuple[datetime, int]:
@@ -71,20 +75,65 @@ class Model:
     flags: dict[str, tuple[str, datetime | None]] = field(factory=dict)
     numbers: int = 0
 
-    def _add(self, envelope: Envelope, pushed_at: datetime, due: datetime) -> None:
+    def _add(self, envelope: Envelope, pushed_at: datetime, due: datetime) -> ModelJob:
         self.numbers += 1
-        self.jobs.append(
-            ModelJob(envelope=envelope, pushed_at=pushed_at, due=due, number=self.numbers)
-        )
+        job = ModelJob(envelope=envelope, pushed_at=pushed_at, due=due, number=self.numbers)
+        self.jobs.append(job)
+        return job
 
     def holds(self, name: str) -> bool:
         return any(one.envelope.id == name for one in [*self.jobs, *self.failures])
 
     def push(self, now: datetime, envelopes: Sequence[Envelope]) -> dict[str, str]:
+        gone: dict[str, str] = {}
         for one in envelopes:
-            if not self.holds(one.id):
-                self._add(one, now, now + timedelta(seconds=one.delay))
-        return {}
+            if self.holds(one.id):
+                continue
+            due = now + timedelta(seconds=one.delay)
+            if one.unique is None:
+                self._add(one, now, due)
+                continue
+            holder = self.holder(one.queue, one.unique.key)
+            since = now
+            if holder is not None and one.unique.replaces and holder.token is None:
+                assert holder.key_since is not None
+                since = holder.key_since
+                gone[one.id] = holder.envelope.id
+                self.jobs.remove(holder)
+            elif holder is not None and not one.unique.replaces and self.lasts(holder, now):
+                gone[one.id] = one.id
+                continue
+            elif holder is not None:
+                holder.key = None
+            if one.unique.latest:
+                due = min(due, since + timedelta(seconds=one.unique.latest))
+            self._has_key(self._add(one, now, due), one.unique, now, since)
+        return gone
+
+    def holder(self, queue: str, key: str) -> ModelJob | None:
+        """Return the job of a queue that has a key."""
+        found = (one for one in self.jobs if (one.envelope.queue, one.key) == (queue, key))
+        return next(found, None)
+
+    def lasts(self, holder: ModelJob, now: datetime) -> bool:
+        """Say whether a job still keeps others from its key."""
+        return holder.key_until is None or now < holder.key_until
+
+    def _has_key(self, job: ModelJob, unique: UniqueKey, now: datetime, since: datetime) -> None:
+        job.key, job.key_since = unique.key, since
+        job.key_until = now + timedelta(seconds=unique.life) if unique.life else None
+
+    def take(self, now: datetime, job: ModelJob, unique: UniqueKey) -> bool:
+        """Let a job that is held have a key; False if another has it."""
+        holder = self.holder(job.envelope.queue, unique.key)
+        if holder is job:
+            return True
+        if holder is not None and self.lasts(holder, now):
+            return False
+        if holder is not None:
+            holder.key = None
+        self._has_key(job, unique, now, now)
+        return True
 
     def claimable(
         self, now: datetime, queues: Sequence[str], limit: int, *, looks_on: bool

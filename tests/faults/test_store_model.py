@@ -38,7 +38,7 @@ from eventbus.backends.redis_lines import Maker, OwnLine
 from eventbus.backends.redis_link import ServerLink
 from eventbus.backends.sqlite import SqliteBackend, load_driver, wal_is_safe
 from eventbus.errors import BackendUnavailable, LeaseLost, StoredUnknown
-from eventbus.queue.envelope import Envelope
+from eventbus.queue.envelope import Envelope, UniqueKey
 from eventbus.testing.clock import ManualClock
 from tests.faults.model import QUEUES, Model
 from tests.faults.statements import Breaking
@@ -67,6 +67,18 @@ leases = st.sampled_from([1, 10, 60])
 charges = st.sampled_from(Charge)
 picks = st.integers(0, 1000)
 orders_of_queues = st.sampled_from([("one",), ("two",), ("one", "two"), ("two", "one")])
+
+#: A key, and the delay of who has it.
+keys = st.tuples(
+    st.builds(
+        UniqueKey,
+        key=st.sampled_from("kl"),
+        life=st.sampled_from([0.0, 0.0, 10.0]),
+        replaces=st.booleans(),
+        latest=st.sampled_from([0.0, 20.0]),
+    ),
+    spans,
+)
 
 LOST = object()
 
@@ -242,6 +254,49 @@ class StoreMachine(RuleBasedStateMachine):
             lambda model: model.push(self.now, envelopes),
             honest=True,  # I6
         )
+
+    @rule(ids=st.lists(names, min_size=1, max_size=3), queue=st.sampled_from(QUEUES), keys=keys)
+    def push_unique(self, ids, queue, keys):
+        """U1, U10: of those with one key there is one; the others stand back, or take its place."""
+        key, delay = keys
+        envelopes = [
+            Envelope(
+                id=name,
+                queue=self.queue_of(name, queue),
+                body=f"{name}{self.serial}".encode(),
+                delay=float(delay),
+                unique=key,
+            )
+            for name in ids
+        ]
+        self.serial += 1
+        self.do(
+            lambda: self.port.push(envelopes),
+            lambda model: model.push(self.now, envelopes),
+            honest=True,
+        )
+
+    @has_claims
+    @rule(pick=picks)
+    def free(self, pick):
+        claim = self.claim_of(pick)
+
+        def change(model):
+            if (job := self.held(model, claim)) is not None:
+                job.key = None
+
+        self.do(lambda: self.port.free(claim), change)
+
+    @has_claims
+    @rule(pick=picks, keys=keys)
+    def take(self, pick, keys):
+        claim, key = self.claim_of(pick), keys[0]
+
+        def change(model):
+            job = self.held(model, claim)
+            return job is not None and model.take(self.now, job, key)
+
+        self.do(lambda: self.port.take(claim, key), change)
 
     @rule(
         worker=st.integers(0, WORKERS - 1),
@@ -637,7 +692,8 @@ class RedisMachine(StoreMachine):
         """Return the keys of queues that are empty, and should be gone."""
         keys = [key.decode() for key in self.server.ask("KEYS", "eventbus:{*")]
         failures = ("bodies", "failures", "failed")
-        kept = ("numbers", *(failures if self.model.failures else ()))
+        # Keys of jobs that are done go with those that come later.
+        kept = ("numbers", "unique", "keys", *(failures if self.model.failures else ()))
         return [key for key in keys if key.rpartition(":")[2] not in kept]
 
 
