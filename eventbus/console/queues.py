@@ -36,7 +36,7 @@ from eventbus.defaults import PEEK_LIMIT
 
 __all__ = ["cancel", "clear", "peek", "size"]
 
-_SIZES: Final = ("CONNECTION", "QUEUE", "READY", "DELAYED", "LEASED", "FAILED", "PAUSED")
+_SIZES: Final = ("CONNECTION", "QUEUE", "READY", "DELAYED", "LEASED", "FAILED", "HELD", "PAUSED")
 _JOBS: Final = (
     "ID", "CONNECTION", "QUEUE", "STATE", "DUE", "ATTEMPTS", "LOSSES", "RELEASES", "LISTENER",
     "EVENT", "PARKED",
@@ -71,7 +71,7 @@ class _Line:
 
     @property
     def waiting(self) -> int:
-        return self.sizes.ready + self.sizes.delayed
+        return self.sizes.ready + self.sizes.delayed + self.sizes.held
 
 
 @click.command("size")
@@ -147,7 +147,7 @@ class _Stored:
             "connection": self.connection,
             "queue": job.envelope.queue,
             "state": str(job.state),
-            "due": job.due.astimezone(UTC).isoformat(),
+            "due": None if job.state is State.HELD else job.due.astimezone(UTC).isoformat(),
             "attempts": job.attempts,
             "losses": job.losses,
             "releases": job.releases,
@@ -162,7 +162,7 @@ class _Stored:
             self.connection,
             cut(job.envelope.queue),
             str(job.state),
-            instant(job.due),
+            "-" if job.state is State.HELD else instant(job.due),
             str(job.attempts),
             str(job.losses),
             str(job.releases),
@@ -176,7 +176,7 @@ class _Stored:
 @click.argument("queue", required=False)
 @connection_option
 @click.option("--state", type=click.Choice([str(one) for one in State]), metavar="STATE",
-              help="Only jobs in this state: ready, delayed or leased.")  # fmt: skip
+              help="Only jobs in this state: ready, delayed, leased or held.")  # fmt: skip
 @click.option("--parked", is_flag=True, help="Only jobs that wait for other code, and why.")
 @click.option("--limit", type=click.IntRange(min=1), default=PEEK_LIMIT, metavar="N",
               help=f"Most jobs to show. Default: {PEEK_LIMIT}.")  # fmt: skip
@@ -197,7 +197,8 @@ def peek(
     """
     Show jobs that wait or run, of QUEUE or of all queues, and change nothing.
 
-    DUE is when a job may run; of one that runs, when its lease ends unless it is renewed.
+    DUE is when a job may run; of one that runs, when its lease ends unless it is renewed. One that is held waits for
+    its turn in a chain or a batch.
     """
     queues = None if queue is None else [queue]
     check_names(queues or ())
@@ -259,7 +260,7 @@ def cancel(
     dry_run: bool,
 ) -> ExitCode:
     """
-    Delete jobs that wait, delayed ones too; one that runs is left alone.
+    Delete jobs that wait, delayed ones too, and those that were to follow in a chain; one that runs is left alone.
 
     Prints the id of each that is gone. ID may be how an id begins or ends, in 6 characters or more. Where
     nobody can be asked, it needs --yes.
@@ -312,7 +313,7 @@ def clear(
     dry_run: bool,
 ) -> ExitCode:
     """
-    Delete all that waits in QUEUEs, delayed jobs too; what runs and what failed is left alone.
+    Delete all that waits in QUEUEs, delayed and held jobs too; what runs and what failed is left alone.
 
     Prints connection, queue and number of what is gone. Where nobody can be asked, it needs --yes.
     """

@@ -98,6 +98,7 @@ def test_size_counts_the_jobs_of_each_state(shipping, console, told, failed):
         "delayed": 0,
         "leased": 1,
         "failed": 1,
+        "held": 0,
         "paused": False,
     }
     assert console("size", "--max", "1").returncode == 1

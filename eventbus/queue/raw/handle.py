@@ -312,6 +312,7 @@ class RawQueue:
             delayed=sum(one.delayed for one in each),
             leased=sum(one.leased for one in each),
             failed=sum(one.failed for one in each),
+            held=sum(one.held for one in each),
         )
 
     def buried(self) -> Iterator[BuriedJob]:

@@ -11,7 +11,7 @@ import pytest
 from eventbus.backends.port import Port
 from eventbus.backends.sqlite import SqliteBackend
 from eventbus.queue.codec.document import Document, write
-from eventbus.queue.envelope import Envelope
+from eventbus.queue.envelope import Envelope, Member
 
 A, B, C = "a" * 32, "a" * 8 + "b" * 24, "c" * 32
 
@@ -69,11 +69,11 @@ def test_the_size_of_every_queue_in_which_something_lies(run, three, fail, store
 
     assert result.exit_code == 0
     assert [line.split() for line in result.stdout.splitlines()] == [
-        ["CONNECTION", "QUEUE", "READY", "DELAYED", "LEASED", "FAILED", "PAUSED"],
-        ["default", "emails", "0", "1", "1", "0", "no"],
-        ["default", "old", "0", "0", "0", "1", "no"],
-        ["default", "reports", "1", "0", "0", "0", "yes"],
-        ["default", "resting", "0", "0", "0", "0", "yes"],
+        ["CONNECTION", "QUEUE", "READY", "DELAYED", "LEASED", "FAILED", "HELD", "PAUSED"],
+        ["default", "emails", "0", "1", "1", "0", "0", "no"],
+        ["default", "old", "0", "0", "0", "1", "0", "no"],
+        ["default", "reports", "1", "0", "0", "0", "0", "yes"],
+        ["default", "resting", "0", "0", "0", "0", "0", "yes"],
     ]
 
 
@@ -88,9 +88,30 @@ def test_the_size_as_json(run, three, store):
             "delayed": 0,
             "leased": 0,
             "failed": 0,
+            "held": 0,
             "paused": True,
         }
     ]
+
+
+def test_what_waits_for_its_turn_is_counted_shown_and_cleared(run, store):
+    follows = Member(next=("emails", "b" * 32))
+    store.push(
+        [
+            Envelope(id="a" * 32, queue="emails", body=b"{}", member=follows),
+            Envelope(id="b" * 32, queue="emails", body=b"{}", member=Member(held=True)),
+        ]
+    )
+
+    sizes = run("size").stdout.splitlines()[1].split()
+    [held] = json.loads(run("peek", "--state", "held", "--json").stdout)
+    shown = run("peek", "--state", "held").stdout.splitlines()[1].split()
+    cleared = run("clear", "emails", "--yes")
+
+    assert sizes == ["default", "emails", "1", "0", "0", "0", "1", "no"]
+    assert (held["id"], held["state"], held["due"]) == ("b" * 32, "held", None)
+    assert shown[3:5] == ["held", "-"]
+    assert cleared.stdout == "default emails 2\n"
 
 
 def test_the_size_of_nothing_is_said_and_not_printed(run, store):
@@ -108,7 +129,7 @@ def test_a_pause_of_all_queues_is_shown_though_nothing_lies_in_any(run, store):
     result = run("size")
 
     assert [line.split() for line in result.stdout.splitlines()[1:]] == [
-        ["default", "*", *"0000", "yes"]
+        ["default", "*", *"00000", "yes"]
     ]
     [shown] = json.loads(run("size", "--json").stdout)
     assert (shown["queue"], shown["paused"]) == ("*", True)
@@ -131,7 +152,7 @@ def test_a_queue_that_was_named_has_a_size_though_nothing_lies_in_it(run, store)
     result = run("size", "emails", "emails", "--connection", "default")
 
     assert len(result.stdout.splitlines()) == 2
-    assert result.stdout.splitlines()[1].split() == ["default", "emails", *"0000", "no"]
+    assert result.stdout.splitlines()[1].split() == ["default", "emails", *"00000", "no"]
 
 
 @pytest.mark.parametrize("most, code", [("1", 1), ("2", 0)])
