@@ -12,6 +12,7 @@ import click
 from typing_extensions import override
 
 from eventbus.console import (
+    batches,
     check,
     control,
     doctor,
@@ -100,6 +101,10 @@ for _part in (
     queues.peek,
     queues.cancel,
     queues.clear,
+    batches.batches,
+    batches.retry_batch,
+    batches.cancel_batch,
+    batches.prune_batches,
     control.pause,
     control.resume,
     control.restart,

@@ -253,6 +253,7 @@ def _facts(job: FailedJob) -> dict[str, Any]:
         "event": job.event,
         "connection": job.connection,
         "queue": job.queue,
+        "batch": job.batch,
         "attempts": job.attempts,
         "losses": job.losses,
         "pushed_at": job.pushed_at.astimezone(UTC).isoformat(),
@@ -293,6 +294,8 @@ def _show(job: FailedJob, *, as_json: bool, whole: bool) -> None:
     if as_json:
         print_json({**facts, "error": job.error, **held.facts})
         return
+    if not job.batch:
+        del facts["batch"]
     for line in aligned([(name.replace("_", " "), str(value)) for name, value in facts.items()]):
         click.echo(line)
     click.echo("error")

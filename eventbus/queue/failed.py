@@ -40,6 +40,8 @@ class FailedJob(_StoredJob):
     losses: int
     pushed_at: datetime
     failed_at: datetime
+    #: The id of the batch that it is a member of; empty if there is none.
+    batch: str = ""
     #: Type, message and traceback, as text.
     error: str
     #: The stored bytes; only the first of them, if they are far more than a job can have.
@@ -304,6 +306,7 @@ def _shown(job: base.FailedJob, connection: str) -> FailedJob:
         losses=job.losses,
         pushed_at=job.pushed_at,
         failed_at=job.failed_at,
+        batch="" if job.envelope.member is None else job.envelope.member.batch,
         error=job.error,
         body=job.envelope.body,
         left_out=job.left_out,

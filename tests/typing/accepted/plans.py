@@ -15,9 +15,9 @@ from eventbus import (
     JobHandle,
     ShouldQueue,
 )
-from eventbus.queue.lifecycle import BatchCanceled, BatchDispatched, BatchStarted
 from eventbus.queue.batches import BatchState
 from eventbus.queue.following import Followers
+from eventbus.queue.lifecycle import BatchCanceled, BatchDispatched, BatchStarted
 from eventbus.queue.plans import Batch, Chain
 
 

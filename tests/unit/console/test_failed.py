@@ -145,6 +145,7 @@ def test_the_list_as_json(run, fail):
             "event": "order.shipped",
             "connection": "default",
             "queue": "emails",
+            "batch": "",
             "attempts": 1,
             "losses": 0,
             "pushed_at": "2030-01-02T03:04:05+00:00",

@@ -1,0 +1,217 @@
+"""`eventbus batches`, `retry-batch`, `cancel-batch` and `prune-batches`: the batches that are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import click
+
+from eventbus.bus import EventBus
+from eventbus.console.application import Application
+from eventbus.console.exits import ExitCode, misused, say
+from eventbus.console.subjects import (
+    agreed,
+    check_somebody_can_answer,
+    connection_option,
+    counted,
+    dry_run_option,
+    duration,
+    json_option,
+    picked,
+    told,
+    yes_option,
+)
+from eventbus.console.text import aligned, cut, instant, one_line, print_json
+from eventbus.errors import ConfigurationError
+from eventbus.queue.batches import BatchState
+
+__all__ = ["batches", "cancel_batch", "prune_batches", "retry_batch"]
+
+_BATCH: Final = "batch"
+_HEADS: Final = (
+    "ID", "NAME", "CONNECTION", "QUEUE", "STATE", "TOTAL", "PENDING", "SUCCEEDED", "FAILED",
+    "SKIPPED", "CREATED",
+)  # fmt: skip
+_LISTED: Final = "eventbus batches"
+
+
+def _state(batch: BatchState) -> str:
+    if batch.canceled:
+        return "canceled"
+    return "finished" if batch.finished else "running"
+
+
+def _cells(batch: BatchState) -> list[str]:
+    numbers = (batch.total, batch.pending, batch.succeeded, batch.failed, batch.skipped)
+    return [
+        cut(batch.id),
+        cut(batch.name),
+        batch.connection,
+        cut(batch.queue),
+        _state(batch),
+        *map(str, numbers),
+        instant(batch.created_at),
+    ]
+
+
+def _kept(bus: EventBus, connection: str | None) -> list[BatchState]:
+    try:
+        return bus.batches(connection=connection)
+    except ConfigurationError as error:
+        misused(str(error))
+
+
+@click.command("batches")
+@click.argument("id", required=False)
+@connection_option
+@json_option
+@click.pass_obj
+def batches(
+    application: Application, id: str | None, connection: str | None, *, as_json: bool
+) -> ExitCode:
+    """
+    Show the batches that are kept, and how far each is; with ID one of them, and its failed members.
+
+    ID may be how an id begins or ends, in 6 characters or more.
+    """
+    with application.bus() as bus:
+        kept = _kept(bus, connection)
+        if id is None:
+            _show_all(kept, as_json=as_json)
+            return ExitCode.DONE
+        found, problems = picked(kept, [id], what=_BATCH, listed_by=_LISTED)
+        for one in found:
+            failed = bus.batch_handle(one.id, connection=one.connection).failed_ids()
+            _show(one, failed, as_json=as_json)
+    return told(problems)
+
+
+def _show_all(kept: Sequence[BatchState], *, as_json: bool) -> None:
+    if as_json:
+        print_json([one.to_dict() for one in kept])
+    elif kept:
+        for line in aligned([_HEADS, *map(_cells, kept)]):
+            click.echo(line)
+    else:
+        say("no batches")
+
+
+def _show(batch: BatchState, failed: Sequence[str], *, as_json: bool) -> None:
+    facts: dict[str, Any] = {**batch.to_dict(), "failed_ids": list(failed)}
+    if as_json:
+        print_json(facts)
+        return
+    facts["failed_ids"] = " ".join(failed) or "-"
+    rows = [(name.replace("_", " "), one_line(f"{value}")) for name, value in facts.items()]
+    for line in aligned(rows):
+        click.echo(line)
+
+
+@click.command("retry-batch")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@connection_option
+@click.pass_obj
+def retry_batch(application: Application, ids: tuple[str, ...], connection: str | None) -> ExitCode:
+    """
+    Put the failed members of batches back into their queues, with all their tries.
+
+    Prints the id of each. A batch that one of them had canceled goes on. ID may be how an id begins or ends, in 6
+    characters or more.
+    """
+    with application.bus() as bus:
+
+        def retry(one: BatchState) -> int:
+            moved = bus.batch_handle(one.id, connection=one.connection).retry()
+            for name in moved:
+                click.echo(one_line(name))
+            return len(moved)
+
+        counts, problems = _each(bus, ids, connection, retry)
+    say(f"{counted(sum(counts), 'failed job')} put back")
+    return told(problems)
+
+
+@click.command("cancel-batch")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@connection_option
+@click.pass_obj
+def cancel_batch(
+    application: Application, ids: tuple[str, ...], connection: str | None
+) -> ExitCode:
+    """
+    Let the members of batches that have not begun not run any more; they count as skipped.
+
+    Prints the id of each batch. ID may be how an id begins or ends, in 6 characters or more.
+    """
+    with application.bus() as bus:
+
+        def cancel(one: BatchState) -> int:
+            bus.batch_handle(one.id, connection=one.connection).cancel()
+            click.echo(one_line(one.id))
+            return 1
+
+        counts, problems = _each(bus, ids, connection, cancel)
+    say(f"{counted(len(counts), _BATCH)} canceled")
+    return told(problems)
+
+
+def _each(
+    bus: EventBus, ids: Sequence[str], connection: str | None, act: Callable[[BatchState], int]
+) -> tuple[list[int], list[str]]:
+    """Act on the batches that were named; return what was done of each, and what is not there."""
+    found, problems = picked(_kept(bus, connection), ids, what=_BATCH, listed_by=_LISTED)
+    return [act(one) for one in found], problems
+
+
+@click.command("prune-batches")
+@connection_option
+@click.option("--older-than", type=float, default=timedelta(days=1).total_seconds(),
+              metavar="SECONDS",
+              help="Only batches that finished longer ago than this. Default: a day.")  # fmt: skip
+@click.option("--unfinished", is_flag=True,
+              help="Also those that were enqueued as long ago and are not finished.")  # fmt: skip
+@yes_option
+@dry_run_option
+@click.pass_obj
+def prune_batches(
+    application: Application,
+    connection: str | None,
+    older_than: float,
+    *,
+    unfinished: bool,
+    yes: bool,
+    dry_run: bool,
+) -> ExitCode:
+    """
+    Forget batches that are long finished, after telling how many they are.
+
+    Prints the id of each. Members that still wait run all the same, and count nowhere. Where nobody can be asked, it
+    needs --yes.
+    """
+    check_somebody_can_answer(yes=yes, dry_run=dry_run)
+    age = duration(older_than, "--older-than")
+    with application.bus() as bus:
+        limit = bus.connections.now() - timedelta(seconds=age)
+        old = [one for one in _kept(bus, connection) if _is_over(one, limit, unfinished=unfinished)]
+        if not old:
+            say("no such batches")
+            return ExitCode.DONE
+        if dry_run:
+            for one in old:
+                click.echo(one_line(one.id))
+        question = f"Forget {counted(old, _BATCH)} for good?"
+        if not agreed(question, yes=yes, dry_run=dry_run):
+            return ExitCode.DONE if dry_run else ExitCode.UNDONE
+        for one in old:
+            # Those that were counted, not those that finished while the question stood there.
+            bus.connections.port(one.connection).plans.forget([one.id])
+            click.echo(one_line(one.id))
+    say(f"{counted(old, _BATCH)} forgotten")
+    return ExitCode.DONE
+
+
+def _is_over(batch: BatchState, limit: Any, *, unfinished: bool) -> bool:
+    since = batch.finished_at or (batch.created_at if unfinished else None)
+    return since is not None and since < limit

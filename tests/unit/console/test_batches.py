@@ -1,0 +1,119 @@
+"""`eventbus batches`, `retry-batch`, `cancel-batch` and `prune-batches`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from eventbus.backends.base import Charge
+from eventbus.backends.plans import NewBatch
+from eventbus.queue.envelope import Envelope, Member
+
+A, B = "a1" * 16, "b2" * 16
+
+
+@pytest.fixture(autouse=True)
+def kept(store, clock):
+    """A batch of which one member failed, and one that is finished; both a minute old."""
+    clock.advance(-60)
+    store.plans.open([NewBatch(id=A, queue="imports", name="rows")], members(A, "x", "y"))
+    [claim] = store.claim(["imports"])
+    store.bury(claim, error="ValueError: boom", charge=Charge.ERROR)
+    store.plans.open([NewBatch(id=B, queue="imports", name="empty")], [])
+
+
+def members(batch, *names):
+    return [
+        Envelope(id=name * 32, queue="imports", body=b"{}", member=Member(batch=batch))
+        for name in names
+    ]
+
+
+def test_batches_are_listed_with_their_counts(run):
+    lines = [line.split()[:10] for line in run("batches").stdout.splitlines()]
+
+    assert lines[1:] == [
+        [A, "rows", "default", "imports", "canceled", *"21010"],
+        [B, "empty", "default", "imports", "finished", *"00000"],
+    ]
+
+
+def test_batches_as_json(run):
+    told = json.loads(run("batches", "--json").stdout)
+
+    assert [(one["id"], one["failed"], one["progress"]) for one in told] == [(A, 1, 50), (B, 0, 0)]
+
+
+def test_one_batch_is_shown_with_its_failed_members(run):
+    shown = run("batches", A[:8]).stdout
+    told = json.loads(run("batches", A, "--json").stdout)
+
+    assert "failed ids" in shown
+    assert "x" * 32 in shown
+    assert told["failed_ids"] == ["x" * 32]
+
+
+def test_no_batches_are_said_and_not_printed(run, store):
+    store.plans.forget([A, B])
+
+    result = run("batches")
+
+    assert (result.stdout, result.stderr) == ("", "eventbus: no batches\n")
+    assert json.loads(run("batches", "--json").stdout) == []
+
+
+@pytest.mark.parametrize("verb", ["batches", "retry-batch", "cancel-batch"])
+def test_one_that_is_not_there_is_told_of(run, verb):
+    result = run(verb, "c3" * 16)
+
+    assert result.exit_code != 0
+    assert "c3" * 16 in result.stderr
+
+
+def test_failed_members_are_put_back(run, store):
+    result = run("retry-batch", A, B)
+
+    assert (result.exit_code, result.stdout) == (0, "x" * 32 + "\n")
+    assert result.stderr == "eventbus: 1 failed job put back\n"
+    assert store.size("imports").failed == 0
+    assert store.plans.batch(A).canceled_at is None
+
+
+def test_a_batch_is_canceled(run, store):
+    store.revive(["x" * 32])
+
+    result = run("cancel-batch", A)
+
+    assert (result.exit_code, result.stdout) == (0, A + "\n")
+    assert store.plans.batch(A).canceled_at is not None
+
+
+def test_old_batches_are_pruned(run, store):
+    assert run("prune-batches", "--yes").stderr == "eventbus: no such batches\n"
+
+    told = run("prune-batches", "--older-than", "0", "--dry-run")
+    assert told.stdout == B + "\n"
+    assert store.plans.batch(B) is not None
+
+    done = run("prune-batches", "--older-than", "0", "--yes")
+    assert (done.exit_code, done.stdout) == (0, B + "\n")
+    assert [one.id for one in store.plans.each()] == [A]
+
+    run("prune-batches", "--older-than", "0", "--unfinished", "--yes")
+    assert list(store.plans.each()) == []
+
+
+def test_nobody_who_could_be_asked_is_an_error(run, store):
+    result = run("prune-batches", "--older-than", "0")
+
+    assert result.exit_code != 0
+    assert len(list(store.plans.each())) == 2
+
+
+def test_a_failed_member_says_its_batch(run):
+    [listed] = json.loads(run("failed", "--json").stdout)
+    shown = run("failed", "x" * 32).stdout
+
+    assert listed["batch"] == A
+    assert ["batch", A] in [line.split() for line in shown.splitlines()]
