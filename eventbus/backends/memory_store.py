@@ -226,6 +226,7 @@ class Store:
         holder, ends, _ = self.uniques.get((envelope.queue, unique.key), ("", now, now))
         if holder not in ("", envelope.id) and (ends is None or now < ends):
             return False
+        self.free(envelope)  # of another key, which it had in an attempt before
         entry.envelope = evolve(envelope, unique=unique)
         ends = now + timedelta(seconds=unique.life) if unique.life else None
         self.uniques[envelope.queue, unique.key] = envelope.id, ends, now

@@ -636,6 +636,7 @@ end
 if holder then
   redis.call('HDEL', KEYS[4], holder)
 end
+let_go(KEYS[3], KEYS[4], ARGV[2]) -- of another key, which it had in an attempt before
 local last = ARGV[5] == '0' and '0' or whole(now + ARGV[5])
 redis.call('HSET', KEYS[3], ARGV[4], whole(now) .. ' ' .. last .. ' ' .. ARGV[2])
 redis.call('HSET', KEYS[4], ARGV[2], ARGV[4])

@@ -325,6 +325,15 @@ class Uniqueness(Suite):
         store.cancel(["a"])
         assert store.push([only("c")]) == {"c": "c"}
 
+    def test_a_claim_that_takes_another_key_lets_go_of_its_own(self, store: Backend) -> None:
+        store.push([job("a")])
+        claim = claim_one(store)
+        store.take(claim, UniqueKey(key="before"))
+
+        assert store.take(claim, UniqueKey(key="k"))
+
+        assert store.push([only("b", "before"), only("c")]) == {"c": "c"}
+
     def test_a_stale_claim_takes_nothing(self, store: Backend) -> None:
         store.push([job("a")])
         claim = claim_one(store)
