@@ -197,6 +197,19 @@ OF_LIMITS = (
     Expected("a funnel of one, its holders killed", ALL, ("passed", "kills"), is_judged=False),
 )
 
+#: A chain with a batch in it, cut between any two steps.
+OF_PLANS = tuple(
+    Expected(
+        f"a plan in which {who} fails, cut {side} each {step}",
+        (store,),
+        ("positions",),
+        is_judged=False,
+    )
+    for step, store in (("statement", PERSIST), ("message", NOTHING))
+    for who in ("nobody", "x", "c1")
+    for side in ("before", "after")
+)
+
 #: What is done to a SQLite file, its disk, and those who write to it.
 OF_SQLITE = (
     Expected("full disk", BOTH, ("not_stored",)),
@@ -297,10 +310,11 @@ SECTIONS = (
     ("Workers that die, sleep and stop", OF_WORKERS),
     ("Several jobs at once on a loop", OF_LOOPS),
     ("Limits that processes share", OF_LIMITS),
+    ("Chains and batches that are cut", OF_PLANS),
     ("SQLite: its file and its disk", OF_SQLITE),
     ("Redis: its servers, the network and the clocks", OF_REDIS),
 )
-EXPECTED = (*OF_WORKERS, *OF_LOOPS, *OF_LIMITS, *OF_SQLITE, *OF_REDIS, *BROKEN)
+EXPECTED = (*OF_WORKERS, *OF_LOOPS, *OF_LIMITS, *OF_PLANS, *OF_SQLITE, *OF_REDIS, *BROKEN)
 
 
 def main() -> None:

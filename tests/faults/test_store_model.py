@@ -18,7 +18,6 @@ from pathlib import Path
 from secrets import token_hex
 
 import pytest
-import redis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -33,13 +32,11 @@ from hypothesis.stateful import (
 from eventbus.backends.base import Charge
 from eventbus.backends.memory import MemoryBackend
 from eventbus.backends.port import Port
-from eventbus.backends.redis import RedisBackend
-from eventbus.backends.redis_lines import Maker, OwnLine
-from eventbus.backends.redis_link import ServerLink
 from eventbus.backends.sqlite import SqliteBackend, load_driver, wal_is_safe
 from eventbus.errors import BackendUnavailable, LeaseLost, StoredUnknown
 from eventbus.queue.envelope import Envelope, UniqueKey
 from eventbus.testing.clock import ManualClock
+from tests.faults.cuts import CutMaker, cut_backend
 from tests.faults.model import QUEUES, Model
 from tests.faults.statements import Breaking
 
@@ -583,33 +580,6 @@ class SqliteMachine(StoreMachine):
             super().teardown()
 
 
-class CutMaker(Maker):
-    """Its exchanges are cut from a certain one on, before it is sent or before it is answered."""
-
-    def __init__(self, port):
-        settings = {"host": "127.0.0.1", "port": port, "protocol": 2}
-        super().__init__(redis.Connection, settings, redis.exceptions, waits=False)
-        self.left = None
-        self.answered = False
-
-    def cut_at(self, exchange, *, answered):
-        self.left, self.answered = exchange, answered
-
-    def mend(self):
-        self.left = None
-
-    async def say(self, connection, calls, *, asking=False):
-        if self.left is None:
-            return await super().say(connection, calls, asking=asking)
-        self.left -= 1
-        if self.left >= 0 or self.answered:
-            replies = await super().say(connection, calls, asking=asking)
-            if self.left >= 0:
-                return replies
-        self.answered = False  # and then the server is away
-        raise redis.ConnectionError("cut")
-
-
 class RedisMachine(StoreMachine):
     """Over a real server, which is empty for each program."""
 
@@ -624,9 +594,7 @@ class RedisMachine(StoreMachine):
 
     def reopen_with_another_backend(self):
         self.maker = CutMaker(self.server.port)
-        link = ServerLink(OwnLine(self.maker), name="redis://")
-        backend = RedisBackend(link, name="redis://", clock=self.clock)
-        self.port = Port(backend, name="default")
+        self.port = Port(cut_backend(self.maker, self.clock), name="default")
 
     def queue_of(self, name, _queue):
         """An id is known in its queue: the same job goes to the same one."""
