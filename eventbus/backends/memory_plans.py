@@ -189,7 +189,12 @@ class MemoryPlans(PlanStore):
     def _forget(self, id: str) -> bool:
         batch = self._batches.pop(id, None)
         if batch is not None:
-            self._drop_waiting(batch, *Milestone)
+            for id_ in (one for ids in batch.new.waiting.values() for one in ids):
+                one = self._place.waiting(id_)
+                if one is not None:
+                    # What stands for it in another plan is a member of that.
+                    self._place.take_out(id_)
+                    self.canceled(one.envelope, counted=one.counted)
         return batch is not None
 
     def _rest(self, member: Member) -> Iterator[Held]:
@@ -235,9 +240,6 @@ class MemoryPlans(PlanStore):
     def _drop_waiting(self, batch: _Batch, *milestones: Milestone) -> None:
         for milestone in milestones:
             for id_ in batch.new.waiting.get(milestone, ()):
-                one = self._place.waiting(id_)
-                if one is not None and one.envelope.member is not None:
-                    self._take_out(one.envelope.member)
                 self._drop(id_)
 
     # What is asked of a `PlanStore`.

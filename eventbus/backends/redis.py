@@ -29,7 +29,7 @@ from eventbus.backends.base import (
 from eventbus.backends.instants import span
 from eventbus.backends.redis_bell import RedisBell
 from eventbus.backends.redis_calls import Call, Unanswered, told
-from eventbus.backends.redis_claims import Claims, places_of
+from eventbus.backends.redis_claims import Claims
 from eventbus.backends.redis_examination import examine_redis
 from eventbus.backends.redis_lent import lent, shown
 from eventbus.backends.redis_limits import RedisLimits
@@ -38,6 +38,7 @@ from eventbus.backends.redis_link import Link
 from eventbus.backends.redis_loops import Loops
 from eventbus.backends.redis_pages import Pages
 from eventbus.backends.redis_plans import RedisPlans, is_held, words_of
+from eventbus.backends.redis_records import places_of
 from eventbus.backends.redis_store import Store, steps
 from eventbus.defaults import DURATION_LIMIT, REDIS_PREFIX, REDIS_STEP
 from eventbus.errors import BackendError, StoredUnknown, UnsupportedOption
@@ -111,7 +112,7 @@ class RedisBackend(Backend):
         self._claims = Claims(self._store)
         self._pages = Pages(self._store)
         self._limits = RedisLimits(self._store)
-        self._plans = RedisPlans(self._store)
+        self._plans = RedisPlans(self._store, self._claims.take_out)
         #: The queues whose names are written down, as far as this process knows.
         self._listed: set[str] = set()
 

@@ -8,13 +8,13 @@ from typing import Any, Final, NamedTuple
 from eventbus.backends.base import Charge, Claim
 from eventbus.backends.instants import span
 from eventbus.backends.redis_calls import Call, Unanswered
-from eventbus.backends.redis_records import MOST, WORDS, Flaw, claim_of, is_alone
+from eventbus.backends.redis_records import MOST, WORDS, Flaw, claim_of, is_alone, places_of
 from eventbus.backends.redis_store import Store, steps
 from eventbus.defaults import REDIS_STEP
 from eventbus.errors import DecodeError
 from eventbus.queue.envelope import new_id, valid_id
 
-__all__ = ["Claims", "places_of"]
+__all__ = ["Claims"]
 
 #: What a settlement that was sent twice finds where the first time did it.
 _DONE: Final[Mapping[str, str]] = {
@@ -278,12 +278,6 @@ class Claims:
         if self._unsure and operation in _DONE:
             self._unsure.difference_update(map(_mark, claims))
         return [claim for claim in claims if _mark(claim) in stale]
-
-
-def places_of(found: Sequence[bytes]) -> list[tuple[str, str]]:
-    """Return queues and ids, as they are kept."""
-    told = [one.decode("utf-8", "replace").partition("/") for one in found]
-    return [(queue, name) for queue, _, name in told]
 
 
 def _mark(claim: Claim) -> tuple[str, str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from typing_extensions import override
 
 from eventbus.backends.plans import Milestone, NewBatch, PlanStore, StoredBatch
 from eventbus.backends.redis_calls import Call, Unanswered
-from eventbus.backends.redis_records import placed, stored_batches
+from eventbus.backends.redis_records import placed, places_of, stored_batches
 from eventbus.backends.redis_store import Store
 from eventbus.errors import StoredUnknown
 from eventbus.queue.envelope import Envelope
@@ -40,10 +40,14 @@ class RedisPlans(PlanStore):
 
     Args:
         store: Where the jobs lie.
+        take_out: Takes out those that wait for their turns, and those that follow them, in any queue.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self, store: Store, take_out: Callable[[Sequence[tuple[str, str]]], object]
+    ) -> None:
         self._store = store
+        self._take_out = take_out
 
     @override
     def open(self, batches: Sequence[NewBatch], envelopes: Sequence[Envelope]) -> None:
@@ -126,6 +130,8 @@ class RedisPlans(PlanStore):
     def forget(self, ids: Sequence[str]) -> list[str]:
         gone: set[str] = set()
         for queue in self._store.listed() if ids else ():
-            call = self._store.call("forget_batches", [queue], *ids)
-            gone.update(one.decode() for one in self._store.move("forget", call))
+            call = self._store.call("forget_batches", [queue], self._store.bell(queue), *ids)
+            found, others = self._store.move("forget", call)
+            gone.update(one.decode() for one in found)
+            self._take_out(places_of(others))
         return [one for one in ids if one in gone]

@@ -28,6 +28,7 @@ __all__ = [
     "is_alone",
     "member_of",
     "placed",
+    "places_of",
     "stored_batches",
     "stored_jobs",
 ]
@@ -192,6 +193,12 @@ def member_of(kept: bytes) -> Member | None:
 def _followed(kept: str) -> tuple[str, str] | None:
     queue, slash, name = kept.partition("/")
     return (queue, name) if slash else None
+
+
+def places_of(found: Sequence[bytes]) -> list[tuple[str, str]]:
+    """Return queues and ids, as they are kept."""
+    told = [one.decode("utf-8", "replace").partition("/") for one in found]
+    return [(queue, name) for queue, _, name in told]
 
 
 def stored_batches(queue: str, found: Sequence[bytes]) -> Iterator[StoredBatch]:

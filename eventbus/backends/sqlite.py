@@ -308,7 +308,9 @@ class SqliteBackend(Backend):
         with self._file.transaction("purge") as db:
             for name in ids:
                 rows = db.execute(_SQL["purge"], {"id": name}).fetchall()
-                Passing(db, self._now()).purged(rows)
+                passing = Passing(db, self._now())
+                passing.purged(rows)
+                passing.count()
                 gone += [name] if rows else []
         return gone
 

@@ -186,7 +186,9 @@ class Passing:
         for (text,) in found:
             waiting = _waiting(text)
             for name in [name for ids in waiting.values() for name in ids]:
-                self._without(Member(next=("", name)))
+                # What stands for it in another plan is a member of that.
+                values = {"id": name, **_HELD}
+                self.canceled(self._db.execute(_SQL["take_out_one"], values).fetchall())
         return bool(found)
 
     def count(self) -> None:
@@ -372,7 +374,10 @@ class SqlitePlans(PlanStore):
     def forget(self, ids: Sequence[str]) -> list[str]:
         with self._file.transaction("forget") as db:
             passing = Passing(db, self._now())
-            return [one for one in ids if passing.forget(one)]
+            gone = [one for one in ids if passing.forget(one)]
+            passing.count()
+        self._ring(passing.rung)
+        return gone
 
 
 def _waiting(text: object) -> Mapping[Milestone, list[str]]:

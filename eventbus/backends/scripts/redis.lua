@@ -1265,23 +1265,29 @@ return 1
 
 -- :forget_batches
 -- keys: order line bodies members batches milestones
--- ARGV: instant (not used); then batches. Returns those that were there.
-local plan = planned(0, KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
-local gone = {}
-for index = 2, #ARGV do
+-- ARGV: instant, channel; then batches. Returns those that were there, and who was to follow in other queues.
+local plan = planned(instant(ARGV[1]), KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+local gone, others = {}, {}
+for index = 3, #ARGV do
   local batch = ARGV[index]
-  for name, id in waiting_of(plan, batch) do
-    if name ~= 'within' then
-      drop_rest(plan, member_of(redis.call('HGET', KEYS[4], id)) or member_of('\n\n'), {})
-      drop_held(plan, id)
+  if redis.call('HDEL', KEYS[5], batch) == 1 then
+    gone[#gone + 1] = batch
+    for name, id in waiting_of(plan, batch) do
+      local spot, due = held_at(plan, id)
+      if spot and name ~= 'within' then
+        -- What stands for it in another plan is a member of that.
+        local member = member_of(redis.call('HGET', KEYS[4], id)) or member_of('\n\n')
+        drop_held(plan, id)
+        local _, fresh = drop_rest(plan, member, others)
+        gather(plan, member.batch, 0, 0, 0, fresh + (due == COUNTED and 0 or 1))
+      end
     end
   end
   redis.call('HDEL', KEYS[6], batch)
-  if redis.call('HDEL', KEYS[5], batch) == 1 then
-    gone[#gone + 1] = batch
-  end
 end
-return gone
+count_tallies(plan)
+ring_planned(plan, ARGV[2])
+return {gone, others}
 
 -- :page
 -- keys: order

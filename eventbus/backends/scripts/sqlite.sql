@@ -512,6 +512,10 @@ SELECT id, due FROM rest;
 DELETE FROM envelopes
 WHERE id IN (SELECT value FROM json_each(:ids)) AND due BETWEEN :counted AND :held;
 
+-- :take_out_one
+DELETE FROM envelopes WHERE id = :id AND due BETWEEN :counted AND :held
+RETURNING id, batch, next, catch, due;
+
 -- :count_rest
 UPDATE envelopes SET due = :due
 WHERE id IN (SELECT value FROM json_each(:ids)) AND due BETWEEN :counted AND :held;

@@ -166,6 +166,31 @@ class Nesting(Suite):
         assert run_all(store) == ["a"]
         assert stored(store) == set()
 
+    def test_a_batch_that_is_forgotten_keeps_the_one_around_it_from_nothing(
+        self, store: Backend
+    ) -> None:
+        """What stands for it is a member, and will not run."""
+        outer = NewBatch(id="b", queue="jobs", within=["i"])
+        nested = NewBatch(id="i", queue="jobs", waiting={Milestone.FINISHED: ["i"]})
+        end = Envelope(id="i", queue="jobs", body=b"{}", member=Member(batch="b", held=True))
+        store.plans.open([outer, nested], [*members("a"), end, *members("x", batch="i")])
+
+        assert store.plans.forget(["i"]) == ["i"]
+
+        assert run_all(store) == ["a", "x"]
+        assert counts(store) == (2, 1, 0, 1)
+        assert batch_of(store).finished_at is not None
+
+    def test_with_a_batch_that_is_forgotten_go_those_that_follow_in_other_queues(
+        self, store: Backend
+    ) -> None:
+        chain = chained("a", "i", "last", queues=["more", "jobs", "more"])
+        store.plans.open([inner("x")], [*chain, *held_members("x")])
+
+        store.plans.forget(["i"])
+
+        assert stored(store) == {"a"}
+
     def test_another_process_sees_the_same(
         self, store: Backend, another: Callable[[], Backend]
     ) -> None:
