@@ -153,8 +153,9 @@ class PlanModel:
         batch = self.batches.pop(id)
         for name in [one for several in batch.waiting.values() for one in several]:
             if self._waits(name):
-                self._without(self.jobs[name])
-            self._drop(name)
+                job = self.jobs.pop(name)
+                gone = self._without(job) + (not job.counted)
+                self._count(job.batch, skipped=gone)
 
     # What follows of it.
 
