@@ -59,7 +59,7 @@ def settle_left(
             if one.claim is not None:
                 queues, token = one.claim
                 port.unclaim(queues, token=token)
-            port.ack_all(one.finished)
+            port.ack_all(_as_stored(one.finished, port))
             port.give_back(one.waiting)
         if len(running) > 1:
             return _suspects(running, port, lease)
@@ -71,6 +71,16 @@ def settle_left(
     except BackendError as error:
         _log.warning("what a worker left behind comes back when its leases end: %s", error)
     return ()
+
+
+def _as_stored(claims: Sequence[Claim], port: Port) -> list[Claim]:
+    """Return claims with their envelopes: what a ledger has of them does not say who is to follow, or counts them."""
+    if not claims:
+        return []
+    queues = sorted({one.envelope.queue for one in claims})
+    found = port.find([one.envelope.id for one in claims], queues=queues)
+    stored = {one.envelope.id: one.envelope for one in found}
+    return [evolve(one, envelope=stored.get(one.envelope.id, one.envelope)) for one in claims]
 
 
 def _suspects(running: Sequence[Left], port: Port, lease: float) -> Sequence[Claim]:

@@ -386,6 +386,33 @@ def test_plans_nest_as_deep_as_they_are_written(bus, work):
     assert RAN == ["1", "2", "3", "4", "5", "6", "7"]
 
 
+@pytest.mark.parametrize("ways", [{}, {"threads": 4}, {"concurrency": 8}], ids=str)
+def test_plans_are_run_in_every_way_that_a_worker_has(stored, ways):
+    class Grows(Job, name="batches.grows"):
+        def handle(self, attempt: Attempt) -> None:
+            attempt.chain.prepend(Step("g1"), Step("g2"))
+
+    class Stops(Job, name="batches.stops"):
+        async def handle(self, attempt: Attempt) -> None:
+            attempt.stop_chain()
+
+    done = stored.batch(
+        *[Step(f"x{number}") for number in range(20)],
+        stored.chain(Grows(), Step("last")),
+        stored.chain(Stops(), Step("never")),
+    ).enqueue()
+    canceled = stored.batch(*[Step("never") for _ in range(20)]).enqueue()
+    canceled.cancel()
+
+    with stored.worker(**ways) as worker:
+        assert worker.drain()
+
+    assert sorted(RAN) == sorted(["g1", "g2", "last", *(f"x{number}" for number in range(20))])
+    assert [word for word in RAN if not word.startswith("x")] == ["g1", "g2", "last"]
+    assert (done.state().succeeded, done.state().skipped) == (25, 1)
+    assert (canceled.state().skipped, canceled.state().finished) == (20, True)
+
+
 def test_a_plan_that_is_canceled_leaves_nothing_behind(stored, work):
     inner = stored.batch(stored.chain(Step("b"), Step("c")), stored.batch(Step("d")), **callbacks())
     handle = stored.chain(Step("a"), inner, Step("z")).enqueue()

@@ -8,7 +8,7 @@ import os
 import pytest
 from attrs import frozen
 
-from eventbus import JobFailed, ShouldQueue, listens
+from eventbus import EventBus, Job, JobFailed, ShouldQueue, listens
 from eventbus.backends.base import Sizes
 from eventbus.errors import BackendUnavailable, WorkerDied
 from eventbus.queue.envelope import Envelope
@@ -363,3 +363,33 @@ def test_they_run_before_anything_else_is_claimed(bus, port, several):
 
     assert sorted(RAN[:3]) == [0, 2, 4]
     assert sorted(RAN) == [0, 1, 2, 3, 4, 5]
+
+
+class Step(Job, name="left.step"):
+    number: int
+
+    def handle(self) -> None:
+        RAN.append(self.number)
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_what_was_finished_in_a_plan_counts_and_is_gone_on_with(
+    ledger, tmp_path, redis_server, store
+):
+    """What the ledger has of a claim does not say that others are to follow."""
+    redis_server.ask("FLUSHALL")
+    url = f"sqlite:///{tmp_path}/queue.db" if store == "sqlite" else redis_server.url
+    with EventBus(connections={"default": url}) as bus:
+        batch = bus.batch(bus.chain(Step(1), Step(2), Step(3))).enqueue()
+        port = bus.connections.port()
+        claims = port.claim(["default"], limit=5)
+        ledger.takes(claims)
+        ledger.begins(claims[0])
+        ledger.runs(0.0)
+        ledger.ran()
+
+        assert work(bus, ledger, died="signal 9, SIGKILL") is ExitCode.DONE
+
+        assert RAN == [2, 3]
+        assert batch.state().succeeded == 3
+        assert batch.state().finished
