@@ -88,8 +88,7 @@ class Passing:
         """Count those that failed, and those that will not follow them."""
         for _, *place in rows:
             member = member_of(*place)
-            if member is None:
-                continue
+            assert member is not None  # asked of members only
             if member.catch is not None:
                 self._let_come([member.catch[1]])
             rest = [name for name, due in self._rest(member) if due != COUNTED]
@@ -288,11 +287,11 @@ class Passing:
 
     def _begin(self, batch: str) -> None:
         found = self._tally(batch)
-        if found is not None:
-            tally, waiting = found
-            reached = tally.begin(self._now)
-            self._tell(batch, tally)
-            self._reached(reached, waiting)
+        assert found is not None  # it was found, or made, in this transaction
+        tally, waiting = found
+        reached = tally.begin(self._now)
+        self._tell(batch, tally)
+        self._reached(reached, waiting)
 
     def _rest(self, member: Member) -> list[tuple[str, Any]]:
         """Return ids and dues of those that are to follow."""

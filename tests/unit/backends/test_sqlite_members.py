@@ -1,0 +1,127 @@
+"""Members of plans in a SQLite file in which somebody, or a disk, has altered something."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from secrets import token_hex
+
+import pytest
+
+from eventbus.backends.base import Charge
+from eventbus.backends.plans import Milestone, NewBatch
+from eventbus.backends.sqlite import SqliteBackend
+from eventbus.queue.envelope import Envelope, Member
+
+pytestmark = pytest.mark.usefixtures("driver")
+DRIVER = None
+
+
+@pytest.fixture
+def backend(tmp_path, driver):
+    with closing(SqliteBackend(tmp_path / "queue.db")) as backend:
+        yield backend
+
+
+def alter(backend, statement, *values):
+    with closing(DRIVER.connect(backend.path)) as db:
+        db.execute(statement, values)
+        db.commit()
+
+
+def claim(backend):
+    return backend.claim(["jobs"], limit=9, lease=60, token=token_hex(16))
+
+
+def envelope(name, **member):
+    return Envelope(id=name, queue="jobs", body=b"{}", member=Member(**member))
+
+
+def opened(backend, *names, waiting=None):
+    batch = NewBatch(id="b", queue="jobs", waiting=waiting or {})
+    backend.plans.open([batch], [envelope(name, batch="b") for name in names])
+
+
+def counts(backend):
+    [found] = backend.plans.find(ids=["b"], limit=1)
+    return found.total, found.succeeded, found.failed, found.skipped
+
+
+def test_a_member_that_cannot_be_run_counts_as_failed(backend):
+    opened(backend, "a", "c")
+    alter(backend, "UPDATE envelopes SET body = ? WHERE id = 'a'", b"altered")
+
+    [found] = claim(backend)
+
+    assert found.envelope.id == "c"
+    assert [one.envelope.id for one in backend.failed(limit=9)] == ["a"]
+    assert counts(backend) == (2, 0, 1, 0)
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[1]", '{"finished": 1}', b"\xff"])
+def test_what_waits_for_milestones_may_be_anything(backend, text):
+    opened(backend, "a")
+    alter(backend, "UPDATE batches SET waiting = ?", text)
+
+    backend.ack(claim(backend))
+
+    assert counts(backend) == (1, 1, 0, 0)
+    assert backend.plans.cancel("b")
+    assert backend.plans.forget(["b"]) == ["b"]
+
+
+@pytest.mark.parametrize("place", ["no place", b"\xff", 17])
+def test_who_follows_may_be_anything(backend, place):
+    backend.push([envelope("a", next=("jobs", "b")), envelope("b", held=True)])
+    alter(backend, "UPDATE envelopes SET next = ? WHERE id = 'a'", place)
+
+    assert backend.ack(claim(backend)) == []
+
+    assert [one.envelope.id for one in backend.peek(limit=9)] == ["b"]
+
+
+def test_a_member_of_a_batch_that_is_gone_counts_nowhere(backend):
+    opened(backend, "a", "c")
+    alter(backend, "DELETE FROM batches")
+    first, second = claim(backend)
+
+    backend.ack([first])
+    backend.bury([second], error="boom", charge=Charge.ERROR)
+    assert backend.revive(["c"]) == ["c"]
+    backend.push([envelope("d", batch="b")])
+
+    assert sorted(one.envelope.id for one in backend.peek(limit=9)) == ["c", "d"]
+
+
+def test_a_turn_that_comes_of_a_batch_that_is_gone_meanwhile(backend):
+    """Its envelope comes as any other does."""
+    waiting = {Milestone.BEGUN: ["x"], Milestone.FINISHED: ["i"]}
+    held = [envelope("i", held=True), envelope("x", batch="i", held=True)]
+    batch = NewBatch(id="i", queue="jobs", waiting=waiting)
+    backend.plans.open([batch], [envelope("a", next=("jobs", "i")), *held])
+    alter(backend, "DELETE FROM batches")
+
+    backend.ack(claim(backend))
+
+    assert [one.envelope.id for one in claim(backend)] == ["i"]
+
+
+def test_a_batch_within_that_is_gone_is_passed_over(backend):
+    outer = NewBatch(id="b", queue="jobs", within=["gone"])
+    backend.plans.open([outer], [envelope("a", batch="b")])
+
+    assert backend.plans.cancel("b")
+
+
+def test_of_what_stands_alone_nothing_follows(backend):
+    """A purge, a cancel and a burial of what has no place in a plan, beside one that has."""
+    opened(backend, "a")
+    backend.push([Envelope(id="plain", queue="jobs", body=b"{}")])
+    backend.push([Envelope(id="other", queue="jobs", body=b"{}")])
+    found = {one.envelope.id: one for one in claim(backend)}
+
+    backend.bury([found["a"], found["plain"]], error="boom", charge=Charge.ERROR)
+    assert sorted(backend.purge(["a", "plain"])) == ["a", "plain"]
+    backend.release([found["other"]], delay=0, charge=Charge.NOTHING)
+    assert backend.cancel(["other"]) == ["other"]
+
+    assert counts(backend) == (1, 0, 1, 0)
