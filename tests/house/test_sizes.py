@@ -24,7 +24,7 @@ ALLOWED = {
     "eventbus/backends/port.py": 653,  # more than half of it says what the verbs do
     "eventbus/backends/port.py::Port": 329,  # one short method for each verb of the contract
     "eventbus/backends/memory.py::MemoryBackend": 346,  # the same
-    "eventbus/backends/sqlite.py::SqliteBackend": 348,  # the same
+    "eventbus/backends/sqlite.py::SqliteBackend": 350,  # the same
 }
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
