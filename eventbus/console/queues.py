@@ -291,11 +291,25 @@ def cancel(
 def _cancelled(bus: EventBus, jobs: Sequence[_Stored]) -> list[_Stored]:
     """Cancel jobs, print the id of each that is gone, and return them."""
     done: list[_Stored] = []
+    missed: list[_Stored] = []
     for one in jobs:
         if bus.connections.port(one.connection).cancel([one.id]):
             click.echo(one_line(one.id))
             done.append(one)
+        else:
+            missed.append(one)
+    for one in missed:
+        if one.stored.state is State.HELD and not _is_there(bus, one):
+            # It went with the one that it was to follow.
+            click.echo(one_line(one.id))
+            done.append(one)
     return done
+
+
+def _is_there(bus: EventBus, job: _Stored) -> bool:
+    port = bus.connections.port(job.connection)
+    queues = [job.stored.envelope.queue]
+    return any(one.envelope.id == job.id for one in port.each_stored(queues=queues))
 
 
 @click.command("clear")

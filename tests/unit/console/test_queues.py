@@ -362,6 +362,32 @@ def test_a_job_that_a_worker_takes_meanwhile_is_told_of(run, three, stored_ids, 
     assert f"job {B} was begun meanwhile, and left alone" in result.stderr
 
 
+@pytest.fixture
+def chain(store):
+    """Two jobs, one behind the other; the second is held."""
+    first = Envelope(id=A, queue="emails", body=b"{}", member=Member(next=("emails", C)))
+    second = Envelope(id=C, queue="emails", body=b"{}", member=Member(held=True))
+    store.plans.open([], [first, second])
+
+
+@pytest.mark.parametrize("ids", [(A, C), (C, A)])
+def test_the_members_of_a_chain_are_all_gone_whichever_goes_first(run, chain, stored_ids, ids):
+    result = run("cancel", *ids, "--yes")
+
+    assert (result.exit_code, sorted(result.stdout.split())) == (0, [A, C])
+    assert result.stderr == "eventbus: 2 waiting jobs deleted\n"
+    assert stored_ids() == []
+
+
+def test_a_held_job_whose_turn_comes_meanwhile_is_told_of(run, chain, bus, monkeypatch):
+    monkeypatch.setattr(type(bus.connections.port("default")), "cancel", lambda *_: [])
+
+    result = run("cancel", C, "--yes")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"job {C} was begun meanwhile, and left alone" in result.stderr
+
+
 def test_jobs_of_several_connections_are_found(run, push, other, stored_ids):
     push(A)
     push("d" * 32, port=other)
