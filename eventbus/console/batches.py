@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import click
@@ -20,19 +20,19 @@ from eventbus.console.subjects import (
     duration,
     json_option,
     picked,
+    stores,
     told,
     yes_option,
 )
 from eventbus.console.text import aligned, cut, instant, one_line, print_json
-from eventbus.errors import ConfigurationError
-from eventbus.queue.batches import BatchState
+from eventbus.queue.batches import BatchState, is_over, state_of
 
 __all__ = ["batches", "cancel_batch", "prune_batches", "retry_batch"]
 
 _BATCH: Final = "batch"
 _HEADS: Final = (
     "ID", "NAME", "CONNECTION", "QUEUE", "STATE", "TOTAL", "PENDING", "SUCCEEDED", "FAILED",
-    "SKIPPED", "CREATED",
+    "SKIPPED", "PROGRESS", "CREATED",
 )  # fmt: skip
 _LISTED: Final = "eventbus batches"
 
@@ -41,6 +41,10 @@ def _state(batch: BatchState) -> str:
     if batch.canceled:
         return "canceled"
     return "finished" if batch.finished else "running"
+
+
+def _facts(batch: BatchState) -> dict[str, Any]:
+    return {**batch.to_dict(), "state": _state(batch)}
 
 
 def _cells(batch: BatchState) -> list[str]:
@@ -52,15 +56,16 @@ def _cells(batch: BatchState) -> list[str]:
         cut(batch.queue),
         _state(batch),
         *map(str, numbers),
+        f"{batch.progress}%",
         instant(batch.created_at),
     ]
 
 
 def _kept(bus: EventBus, connection: str | None) -> list[BatchState]:
-    try:
-        return bus.batches(connection=connection)
-    except ConfigurationError as error:
-        misused(str(error))
+    ports = [one for one in stores(bus, connection) if one.backend.capabilities.plans]
+    if connection is not None and not ports:
+        misused(f"connection {connection!r} has a store that keeps no batches")
+    return [state_of(one, port.name) for port in ports for one in port.plans.each()]
 
 
 @click.command("batches")
@@ -90,7 +95,7 @@ def batches(
 
 def _show_all(kept: Sequence[BatchState], *, as_json: bool) -> None:
     if as_json:
-        print_json([one.to_dict() for one in kept])
+        print_json(list(map(_facts, kept)))
     elif kept:
         for line in aligned([_HEADS, *map(_cells, kept)]):
             click.echo(line)
@@ -99,7 +104,7 @@ def _show_all(kept: Sequence[BatchState], *, as_json: bool) -> None:
 
 
 def _show(batch: BatchState, failed: Sequence[str], *, as_json: bool) -> None:
-    facts: dict[str, Any] = {**batch.to_dict(), "failed_ids": list(failed)}
+    facts: dict[str, Any] = {**_facts(batch), "failed_ids": list(failed)}
     if as_json:
         print_json(facts)
         return
@@ -187,14 +192,14 @@ def prune_batches(
     """
     Forget batches that are long finished, after telling how many they are.
 
-    Prints the id of each. Members that still wait run all the same, and count nowhere. Where nobody can be asked, it
-    needs --yes.
+    Prints the id of each. Of one that is not finished, members that still wait run all the same, and count nowhere;
+    what waits for its end is deleted. Where nobody can be asked, it needs --yes.
     """
     check_somebody_can_answer(yes=yes, dry_run=dry_run)
     age = duration(older_than, "--older-than")
     with application.bus() as bus:
         limit = bus.connections.now() - timedelta(seconds=age)
-        old = [one for one in _kept(bus, connection) if _is_over(one, limit, unfinished=unfinished)]
+        old = [one for one in _kept(bus, connection) if is_over(one, limit, unfinished=unfinished)]
         if not old:
             say("no such batches")
             return ExitCode.DONE
@@ -204,14 +209,17 @@ def prune_batches(
         question = f"Forget {counted(old, _BATCH)} for good?"
         if not agreed(question, yes=yes, dry_run=dry_run):
             return ExitCode.DONE if dry_run else ExitCode.UNDONE
-        for one in old:
-            # Those that were counted, not those that finished while the question stood there.
-            bus.connections.port(one.connection).plans.forget([one.id])
-            click.echo(one_line(one.id))
-    say(f"{counted(old, _BATCH)} forgotten")
+        # Those that were counted, not those that finished while the question stood there.
+        done = [one for one in old if _forgotten(bus, one, limit, unfinished=unfinished)]
+    say(f"{counted(done, _BATCH)} forgotten")
     return ExitCode.DONE
 
 
-def _is_over(batch: BatchState, limit: Any, *, unfinished: bool) -> bool:
-    since = batch.finished_at or (batch.created_at if unfinished else None)
-    return since is not None and since < limit
+def _forgotten(bus: EventBus, batch: BatchState, limit: datetime, *, unfinished: bool) -> bool:
+    """Forget a batch, unless it went on while the question stood there; print its id, and return whether it is gone."""
+    plans = bus.connections.port(batch.connection).plans
+    now = plans.batch(batch.id)
+    if now is None or not is_over(now, limit, unfinished=unfinished) or not plans.forget([now.id]):
+        return False
+    click.echo(one_line(batch.id))
+    return True

@@ -147,7 +147,7 @@ def picked(
             found.update({(one.connection, one.id): one for one in near})
         elif ids:
             problems.append(
-                f"{len(ids)} {what}s have ids that begin or end with {text!r}: write more"
+                f"{counted(len(ids), what)} have ids that begin or end with {text!r}: write more"
             )
         else:
             short = f"; write at least {_SHORTEST} characters" if len(text) < _SHORTEST else ""
@@ -169,9 +169,12 @@ def counted(many: Sequence[object] | int, what: str) -> str:
     Example:
         >>> counted(["a", "b"], "failed job")
         '2 failed jobs'
+        >>> counted(2, "batch")
+        '2 batches'
     """
     number = many if isinstance(many, int) else len(many)
-    return f"{number} {what}{'s' if number != 1 else ''}"
+    ending = "es" if what.endswith("ch") else "s"
+    return f"{number} {what}{ending if number != 1 else ''}"
 
 
 def check_somebody_can_answer(*, yes: bool, dry_run: bool) -> None:

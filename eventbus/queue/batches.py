@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from eventbus.backends.port import Port
     from eventbus.queue.membership import PlanMember
 
-__all__ = ["BatchHandle", "BatchState", "state_of"]
+__all__ = ["BatchHandle", "BatchState", "is_over", "state_of"]
 
 _Answer = TypeVar("_Answer")
 
@@ -115,6 +115,12 @@ def state_of(batch: StoredBatch, connection: str) -> BatchState:
         canceled_at=batch.canceled_at,
         finished_at=batch.finished_at,
     )
+
+
+def is_over(batch: BatchState | StoredBatch, before: datetime, *, unfinished: bool) -> bool:
+    """Tell whether a batch finished before an instant; with `unfinished`, one that is not: whether it was enqueued."""
+    since = batch.finished_at or (batch.created_at if unfinished else None)
+    return since is not None and since < before
 
 
 @frozen(kw_only=True)

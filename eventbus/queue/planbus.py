@@ -238,12 +238,13 @@ class PlanBus(JobBus):
             >>> bus.prune_batches(older_than=3600)
             0
         """
+        from eventbus.queue.batches import is_over
+
         age = seconds(older_than, option="older_than", where="prune_batches")
         limit = self._connections.now() - timedelta(seconds=age)
         old: dict[str, list[str]] = {}
         for name, one in self.planner().each_batch(connection):
-            since = one.finished_at or (one.created_at if unfinished else None)
-            if since is not None and since < limit:
+            if is_over(one, limit, unfinished=unfinished):
                 old.setdefault(name, []).append(one.id)
         return sum(len(self._connections.port(name).plans.forget(ids)) for name, ids in old.items())
 

@@ -31,18 +31,48 @@ def members(batch, *names):
 
 
 def test_batches_are_listed_with_their_counts(run):
-    lines = [line.split()[:10] for line in run("batches").stdout.splitlines()]
+    lines = [line.split()[:11] for line in run("batches").stdout.splitlines()]
 
     assert lines[1:] == [
-        [A, "rows", "default", "imports", "canceled", *"21010"],
-        [B, "empty", "default", "imports", "finished", *"00000"],
+        [A, "rows", "default", "imports", "canceled", *"21010", "50%"],
+        [B, "empty", "default", "imports", "finished", *"00000", "0%"],
     ]
 
 
 def test_batches_as_json(run):
     told = json.loads(run("batches", "--json").stdout)
 
-    assert [(one["id"], one["failed"], one["progress"]) for one in told] == [(A, 1, 50), (B, 0, 0)]
+    assert [(one["id"], one["failed"], one["progress"], one["state"]) for one in told] == [
+        (A, 1, 50, "canceled"),
+        (B, 0, 0, "finished"),
+    ]
+
+
+def test_one_of_which_members_wait_is_running(run, store):
+    store.revive(["x" * 32])
+
+    assert run("batches").stdout.splitlines()[1].split()[4] == "running"
+    assert json.loads(run("batches", A, "--json").stdout)["state"] == "running"
+
+
+@pytest.mark.parametrize("connection", ["now", "void", "nope"])
+@pytest.mark.parametrize(
+    "command", [["batches"], ["retry-batch", A], ["cancel-batch", A], ["prune-batches", "--yes"]]
+)
+def test_a_connection_on_which_no_batches_are_seen_is_a_wrong_use(run, command, connection):
+    result = run(*command, "--connection", connection)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"{connection!r}" in result.stderr
+
+
+def test_batches_whose_ids_are_alike_are_not_guessed_at(run, store):
+    store.plans.open([NewBatch(id="a1" * 8 + "c3" * 8, queue="imports")], [])
+
+    result = run("retry-batch", "a1a1a1")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "2 batches have ids that begin or end with 'a1a1a1': write more" in result.stderr
 
 
 def test_one_batch_is_shown_with_its_failed_members(run):
@@ -102,6 +132,22 @@ def test_old_batches_are_pruned(run, store):
 
     run("prune-batches", "--older-than", "0", "--unfinished", "--yes")
     assert list(store.plans.each()) == []
+
+
+def test_one_that_goes_on_while_the_question_stands_there_is_kept(
+    store, at_a_terminal, capsys, monkeypatch
+):
+    store.plans.open([NewBatch(id="c3" * 16, queue="imports")], [])
+
+    def answered(*_, **__):
+        store.plans.open([], members(B, "z"))
+        return True
+
+    monkeypatch.setattr("eventbus.console.batches.agreed", answered)
+    code = at_a_terminal("prune-batches", "--older-than", "0", types="")
+
+    assert (code, capsys.readouterr()) == (0, ("c3" * 16 + "\n", "eventbus: 1 batch forgotten\n"))
+    assert [one.id for one in store.plans.each()] == [A, B]
 
 
 def test_nobody_who_could_be_asked_is_an_error(run, store):
