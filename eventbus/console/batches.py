@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -125,16 +125,14 @@ def retry_batch(application: Application, ids: tuple[str, ...], connection: str 
     Prints the id of each. A batch that one of them had canceled goes on. ID may be how an id begins or ends, in 6
     characters or more.
     """
+    done = 0
     with application.bus() as bus:
-
-        def retry(one: BatchState) -> int:
-            moved = bus.batch_handle(one.id, connection=one.connection).retry()
-            for name in moved:
+        found, problems = picked(_kept(bus, connection), ids, what=_BATCH, listed_by=_LISTED)
+        for one in found:
+            for name in bus.batch_handle(one.id, connection=one.connection).retry():
                 click.echo(one_line(name))
-            return len(moved)
-
-        counts, problems = _each(bus, ids, connection, retry)
-    say(f"{counted(sum(counts), 'failed job')} put back")
+                done += 1
+    say(f"{counted(done, 'failed job')} back in the queue")
     return told(problems)
 
 
@@ -148,26 +146,27 @@ def cancel_batch(
     """
     Let the members of batches that have not begun not run any more; they count as skipped.
 
-    Prints the id of each batch. ID may be how an id begins or ends, in 6 characters or more.
+    Prints the id of each batch; one that is finished is left alone. ID may be how an id begins or ends, in 6
+    characters or more.
     """
     with application.bus() as bus:
-
-        def cancel(one: BatchState) -> int:
-            bus.batch_handle(one.id, connection=one.connection).cancel()
-            click.echo(one_line(one.id))
-            return 1
-
-        counts, problems = _each(bus, ids, connection, cancel)
-    say(f"{counted(len(counts), _BATCH)} canceled")
+        found, problems = picked(_kept(bus, connection), ids, what=_BATCH, listed_by=_LISTED)
+        going = [one for one in found if not one.finished]
+        problems += [
+            f"batch {one.id} is finished, and was left alone" for one in found if one.finished
+        ]
+        done = [one for one in going if _canceled(bus, one)]
+    problems += [f"batch {one.id} was pruned meanwhile" for one in going if one not in done]
+    say(f"{counted(done, _BATCH)} canceled")
     return told(problems)
 
 
-def _each(
-    bus: EventBus, ids: Sequence[str], connection: str | None, act: Callable[[BatchState], int]
-) -> tuple[list[int], list[str]]:
-    """Act on the batches that were named; return what was done of each, and what is not there."""
-    found, problems = picked(_kept(bus, connection), ids, what=_BATCH, listed_by=_LISTED)
-    return [act(one) for one in found], problems
+def _canceled(bus: EventBus, batch: BatchState) -> bool:
+    """Cancel a batch, print its id, and return whether it was there."""
+    is_there = bus.batch_handle(batch.id, connection=batch.connection).cancel()
+    if is_there:
+        click.echo(one_line(batch.id))
+    return is_there
 
 
 @click.command("prune-batches")

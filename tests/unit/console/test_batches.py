@@ -8,6 +8,7 @@ import pytest
 
 from eventbus.backends.base import Charge
 from eventbus.backends.plans import NewBatch
+from eventbus.queue.batches import BatchHandle
 from eventbus.queue.envelope import Envelope, Member
 
 A, B = "a1" * 16, "b2" * 16
@@ -105,7 +106,7 @@ def test_failed_members_are_put_back(run, store):
     result = run("retry-batch", A, B)
 
     assert (result.exit_code, result.stdout) == (0, "x" * 32 + "\n")
-    assert result.stderr == "eventbus: 1 failed job put back\n"
+    assert result.stderr == "eventbus: 1 failed job back in the queue\n"
     assert store.size("imports").failed == 0
     assert store.plans.batch(A).canceled_at is None
 
@@ -117,6 +118,24 @@ def test_a_batch_is_canceled(run, store):
 
     assert (result.exit_code, result.stdout) == (0, A + "\n")
     assert store.plans.batch(A).canceled_at is not None
+
+
+def test_a_batch_that_is_finished_is_not_canceled(run, store):
+    result = run("cancel-batch", B)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"batch {B} is finished, and was left alone" in result.stderr
+    assert store.plans.batch(B).canceled_at is None
+
+
+def test_a_batch_that_is_pruned_meanwhile_is_told_of(run, store, monkeypatch):
+    store.revive(["x" * 32])
+    monkeypatch.setattr(BatchHandle, "cancel", lambda _: False)
+
+    result = run("cancel-batch", A)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"batch {A} was pruned meanwhile" in result.stderr
 
 
 def test_old_batches_are_pruned(run, store):
