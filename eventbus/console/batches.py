@@ -139,22 +139,37 @@ def retry_batch(application: Application, ids: tuple[str, ...], connection: str 
 @click.command("cancel-batch")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @connection_option
+@yes_option
+@click.option("--dry-run", is_flag=True, help="Only tell what would be canceled; needs no --yes.")
 @click.pass_obj
 def cancel_batch(
-    application: Application, ids: tuple[str, ...], connection: str | None
+    application: Application,
+    ids: tuple[str, ...],
+    connection: str | None,
+    *,
+    yes: bool,
+    dry_run: bool,
 ) -> ExitCode:
     """
     Let the members of batches that have not begun not run any more; they count as skipped.
 
     Prints the id of each batch; one that is finished is left alone. ID may be how an id begins or ends, in 6
-    characters or more.
+    characters or more. Where nobody can be asked, it needs --yes.
     """
+    check_somebody_can_answer(yes=yes, dry_run=dry_run, verb="cancel")
     with application.bus() as bus:
         found, problems = picked(_kept(bus, connection), ids, what=_BATCH, listed_by=_LISTED)
         going = [one for one in found if not one.finished]
         problems += [
             f"batch {one.id} is finished, and was left alone" for one in found if one.finished
         ]
+        if dry_run:
+            for one in going:
+                click.echo(one_line(one.id))
+        question = f"Skip what has not begun of {counted(going, _BATCH)}?"
+        if not going or not agreed(question, yes=yes, dry_run=dry_run, done="canceled"):
+            code = told(problems)
+            return ExitCode.UNDONE if going and not dry_run else code
         done = [one for one in going if _canceled(bus, one)]
     problems += [f"batch {one.id} was pruned meanwhile" for one in going if one not in done]
     say(f"{counted(done, _BATCH)} canceled")

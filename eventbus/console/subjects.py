@@ -177,20 +177,20 @@ def counted(many: Sequence[object] | int, what: str) -> str:
     return f"{number} {what}{ending if number != 1 else ''}"
 
 
-def check_somebody_can_answer(*, yes: bool, dry_run: bool) -> None:
-    """End a command that is to ask before it deletes, where there is nobody to ask."""
+def check_somebody_can_answer(*, yes: bool, dry_run: bool, verb: str = "delete") -> None:
+    """End a command that is to ask before it deletes, or whatever `verb` says, where there is nobody to ask."""
     if not yes and not dry_run and not sys.stdin.isatty():
-        misused("this is no terminal, so nobody can be asked: add --yes to delete")
+        misused(f"this is no terminal, so nobody can be asked: add --yes to {verb}")
 
 
-def agreed(question: str, *, yes: bool, dry_run: bool) -> bool:
-    """Ask whether to delete, unless told before; tell that nothing was deleted."""
+def agreed(question: str, *, yes: bool, dry_run: bool, done: str = "deleted") -> bool:
+    """Ask whether to delete, unless told before; tell that nothing was deleted, or whatever `done` says."""
     if dry_run:
-        say("nothing was deleted: this was a dry run")
+        say(f"nothing was {done}: this was a dry run")
         return False
     if yes or click.confirm(question, err=True):
         return True
-    say("nothing was deleted")
+    say(f"nothing was {done}")
     return False
 
 

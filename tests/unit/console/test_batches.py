@@ -58,7 +58,8 @@ def test_one_of_which_members_wait_is_running(run, store):
 
 @pytest.mark.parametrize("connection", ["now", "void", "nope"])
 @pytest.mark.parametrize(
-    "command", [["batches"], ["retry-batch", A], ["cancel-batch", A], ["prune-batches", "--yes"]]
+    "command",
+    [["batches"], ["retry-batch", A], ["cancel-batch", A, "--yes"], ["prune-batches", "--yes"]],
 )
 def test_a_connection_on_which_no_batches_are_seen_is_a_wrong_use(run, command, connection):
     result = run(*command, "--connection", connection)
@@ -94,9 +95,9 @@ def test_no_batches_are_said_and_not_printed(run, store):
     assert json.loads(run("batches", "--json").stdout) == []
 
 
-@pytest.mark.parametrize("verb", ["batches", "retry-batch", "cancel-batch"])
+@pytest.mark.parametrize("verb", [["batches"], ["retry-batch"], ["cancel-batch", "--yes"]])
 def test_one_that_is_not_there_is_told_of(run, verb):
-    result = run(verb, "c3" * 16)
+    result = run(*verb, "c3" * 16)
 
     assert result.exit_code != 0
     assert "c3" * 16 in result.stderr
@@ -114,14 +115,38 @@ def test_failed_members_are_put_back(run, store):
 def test_a_batch_is_canceled(run, store):
     store.revive(["x" * 32])
 
-    result = run("cancel-batch", A)
+    result = run("cancel-batch", A, "--yes")
 
     assert (result.exit_code, result.stdout) == (0, A + "\n")
     assert store.plans.batch(A).canceled_at is not None
 
 
+def test_a_batch_is_not_canceled_where_nobody_can_be_asked_or_in_a_dry_run(run, store):
+    store.revive(["x" * 32])
+
+    asked = run("cancel-batch", A)
+    dry = run("cancel-batch", A, "--dry-run")
+
+    assert (asked.exit_code, asked.stdout) == (2, "")
+    assert "add --yes to cancel" in asked.stderr
+    assert (dry.exit_code, dry.stdout) == (0, A + "\n")
+    assert dry.stderr == "eventbus: nothing was canceled: this was a dry run\n"
+    assert store.plans.batch(A).canceled_at is None
+
+
+@pytest.mark.parametrize("types, code", [("y\n", 0), ("n\n", 1)])
+def test_at_a_terminal_it_asks_before_a_batch_is_canceled(
+    store, at_a_terminal, capsys, types, code
+):
+    store.revive(["x" * 32])
+
+    assert at_a_terminal("cancel-batch", A, types=types) == code
+    assert "Skip what has not begun of 1 batch?" in capsys.readouterr().err
+    assert (store.plans.batch(A).canceled_at is None) == bool(code)
+
+
 def test_a_batch_that_is_finished_is_not_canceled(run, store):
-    result = run("cancel-batch", B)
+    result = run("cancel-batch", B, "--yes")
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert f"batch {B} is finished, and was left alone" in result.stderr
@@ -132,7 +157,7 @@ def test_a_batch_that_is_pruned_meanwhile_is_told_of(run, store, monkeypatch):
     store.revive(["x" * 32])
     monkeypatch.setattr(BatchHandle, "cancel", lambda _: False)
 
-    result = run("cancel-batch", A)
+    result = run("cancel-batch", A, "--yes")
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert f"batch {A} was pruned meanwhile" in result.stderr
