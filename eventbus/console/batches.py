@@ -35,6 +35,8 @@ _HEADS: Final = (
     "SKIPPED", "PROGRESS", "CREATED",
 )  # fmt: skip
 _LISTED: Final = "eventbus batches"
+#: Unit: seconds.
+_HOUR: Final = 3600
 
 
 def _state(batch: BatchState) -> str:
@@ -186,9 +188,9 @@ def _canceled(bus: EventBus, batch: BatchState) -> bool:
 
 @click.command("prune-batches")
 @connection_option
-@click.option("--older-than", type=float, default=timedelta(days=1).total_seconds(),
-              metavar="SECONDS",
+@click.option("--older-than", type=float, metavar="SECONDS",
               help="Only batches that finished longer ago than this. Default: a day.")  # fmt: skip
+@click.option("--hours", type=float, metavar="N", help="The same, in hours.")
 @click.option("--unfinished", is_flag=True,
               help="Also those that were enqueued as long ago and are not finished.")  # fmt: skip
 @yes_option
@@ -197,7 +199,8 @@ def _canceled(bus: EventBus, batch: BatchState) -> bool:
 def prune_batches(
     application: Application,
     connection: str | None,
-    older_than: float,
+    older_than: float | None,
+    hours: float | None,
     *,
     unfinished: bool,
     yes: bool,
@@ -210,7 +213,7 @@ def prune_batches(
     what waits for its end is deleted. Where nobody can be asked, it needs --yes.
     """
     check_somebody_can_answer(yes=yes, dry_run=dry_run)
-    age = duration(older_than, "--older-than")
+    age = _age(older_than, hours)
     with application.bus() as bus:
         limit = bus.connections.now() - timedelta(seconds=age)
         old = [one for one in _kept(bus, connection) if is_over(one, limit, unfinished=unfinished)]
@@ -227,6 +230,15 @@ def prune_batches(
         done = [one for one in old if _forgotten(bus, one, limit, unfinished=unfinished)]
     say(f"{counted(done, _BATCH)} forgotten")
     return ExitCode.DONE
+
+
+def _age(older_than: float | None, hours: float | None) -> float:
+    """Return the seconds that one of two options was given, or a day; end the command if both were."""
+    if older_than is not None and hours is not None:
+        misused("how old? Write --older-than or --hours, not both")
+    if older_than is not None:
+        return duration(older_than, "--older-than")
+    return duration((24 if hours is None else hours) * _HOUR, "--hours")
 
 
 def _forgotten(bus: EventBus, batch: BatchState, limit: datetime, *, unfinished: bool) -> bool:

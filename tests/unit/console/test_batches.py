@@ -178,6 +178,28 @@ def test_old_batches_are_pruned(run, store):
     assert list(store.plans.each()) == []
 
 
+@pytest.mark.parametrize("hours, pruned", [("0.01", B + "\n"), ("0.02", ""), ("24", "")])
+def test_how_old_may_be_said_in_hours(run, hours, pruned):
+    """B23: the batch that is finished is a minute old."""
+    assert run("prune-batches", "--hours", hours, "--yes").stdout == pruned
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (["--hours", "1", "--older-than", "3600"], "Write --older-than or --hours, not both"),
+        (["--hours", "-1"], "--hours"),
+        (["--hours", "nan"], "--hours"),
+    ],
+)
+def test_what_is_no_age_is_a_wrong_use(run, store, options, said):
+    result = run("prune-batches", "--yes", *options)
+
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert len(list(store.plans.each())) == 2
+
+
 def test_one_that_goes_on_while_the_question_stands_there_is_kept(
     store, at_a_terminal, capsys, monkeypatch
 ):
