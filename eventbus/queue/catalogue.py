@@ -19,6 +19,7 @@ from eventbus.dispatch.listeners import Listener, calling
 from eventbus.dispatch.names import concerns, declaration, event_name
 from eventbus.dispatch.targets import Target, describe
 from eventbus.errors import DecodeError, EncodeError, InvalidJob, ListenError, UnknownName
+from eventbus.queue.batch_step import BatchStep
 from eventbus.queue.codec.document import Document
 from eventbus.queue.codec.jsontext import JSON
 from eventbus.queue.codec.typed import EventTypes, PayloadCodec, TypeCodec
@@ -159,7 +160,8 @@ class Catalogue:
         for cls in classes:
             self._add_class(cls, homes)
         #: Classes of jobs that this program has somewhere, by name; of two with one name the later.
-        self._loaded: dict[str, type[Job]] = {}
+        #: Every program has those of ours: a worker runs what others have enqueued.
+        self._loaded: dict[str, type[Job]] = dict.fromkeys(names_of(BatchStep), BatchStep)
         # By id: any class of the program may be among them, and not all can be hashed.
         at_home = {id(one) for one in found}
         for kind in kinds_below(Job):

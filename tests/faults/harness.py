@@ -94,6 +94,8 @@ class Arena:
         self._entries: list[Entry] = []
         self._running: dict[str, str] = {}
         self._worked: set[str] = set()
+        #: The jobs that workers were in the middle of as they were killed.
+        self.cut: set[str] = set()
         kept = {
             name: text
             for name, text in os.environ.items()
@@ -255,8 +257,15 @@ class Arena:
 
     def note_end(self, what: str, worker: str, **said: object) -> None:
         """Write down that a process was killed, or died, and with it all that worked in it."""
+        self.cut |= {job for name, job in self.running().items() if name in self.within(worker)}
         for name in self.within(worker) or [worker]:
             self.log.add(what, worker=name, **said)
+
+    def at_work(self, *, uncut: bool = False) -> list[str]:
+        """Return the names of workers that are in the middle of a job: of one that was never cut, where asked."""
+        return sorted(
+            name for name, job in self.running().items() if not uncut or job not in self.cut
+        )
 
     def running_where(self, job: str) -> str:
         """Return the name of the worker that is in the middle of `job`."""
@@ -337,12 +346,18 @@ class Fleet:
         self._arena.note_end("killed", worker.name, at=at)
         self.workers[self.workers.index(worker)] = self._start()
 
-    def kill_one_at_work(self) -> None:
-        """Wait until a worker is in the middle of a job, any job, and kill one that is."""
+    def kill_one_at_work(self, *, uncut: bool = False) -> None:
+        """
+        Wait until a worker is in the middle of a job, any job, and kill one that is.
+
+        Args:
+            uncut: Only one whose job was never cut before, as far as can be seen.
+        """
         alive = {worker.name: worker for worker in self.workers}
 
         def at_work() -> list[str]:
-            return sorted({name.partition("/")[0] for name in self._arena.running()} & alive.keys())
+            found = self._arena.at_work(uncut=uncut)
+            return sorted({name.partition("/")[0] for name in found} & alive.keys())
 
         names = self._arena.await_fact(at_work, said="somebody works", meanwhile=self.tend)
         self.kill(alive[self.random.choice(names)])

@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from .harness import DEADLINE, Arena, Process, children, is_alive, key_in, pause
 
@@ -31,13 +32,13 @@ class Pool:
         #: The processes that have died, before all was told to stop.
         self.dead: set[str] = set()
 
-    def at_work(self) -> list[str]:
-        """Return the names of those who are in the middle of a job."""
-        return sorted(
+    def at_work(self, *, uncut: bool = False) -> list[str]:
+        """Return the names of those who are in the middle of a job: of one that was never cut, where asked."""
+        return [
             name
-            for name in self._arena.running()
+            for name in self._arena.at_work(uncut=uncut)
             if name.startswith(f"{self.watcher.name}/") and is_alive(_pid(name))
-        )
+        ]
 
     def busy(self) -> int:
         """Return how many of the processes are in the middle of a job."""
@@ -51,9 +52,10 @@ class Pool:
                 self.dead.add(process)
                 self._arena.note_end("died", process)
 
-    def kill_one_at_work(self) -> None:
+    def kill_one_at_work(self, *, uncut: bool = False) -> None:
         """Wait until a process is in the middle of a job, and kill one that is."""
-        name = self.random.choice(self._arena.await_fact(self.at_work, said="somebody works"))
+        names = self._arena.await_fact(partial(self.at_work, uncut=uncut), said="somebody works")
+        name = self.random.choice(names)
         process, at = _process(name), time.monotonic()
         os.kill(_pid(name), signal.SIGKILL)
         self.dead.add(process)

@@ -71,6 +71,8 @@ JUDGED = tuple(name for _, name in COUNTS)
 FIGURES = {
     "seed": "seed {}",
     "kills": "{} kills",
+    "plans": "{} plans",
+    "authors_cut": "{} authors killed amid one",
     "passed": "{} went through, and never too many",
     "used": "{} % of the limit used",
     "doubled_effects": "{} effects doubled where the listener guards its own",
@@ -197,17 +199,24 @@ OF_LIMITS = (
     Expected("a funnel of one, its holders killed", ALL, ("passed", "kills"), is_judged=False),
 )
 
-#: A chain with a batch in it, cut between any two steps.
-OF_PLANS = tuple(
-    Expected(
-        f"a plan in which {who} fails, cut {side} each {step}",
-        (store,),
-        ("positions",),
-        is_judged=False,
-    )
-    for step, store in (("statement", PERSIST), ("message", NOTHING))
-    for who in ("nobody", "x", "c1")
-    for side in ("before", "after")
+#: Chains and batches whose authors and workers are killed, and a chain with a batch in it that is cut
+#: between any two steps.
+OF_PLANS = (
+    *(
+        Expected(f"plans: authors and {those} killed", ALL, ("kills", "plans", "authors_cut"))
+        for those in ("workers", "processes")
+    ),
+    *(
+        Expected(
+            f"a plan in which {who} fails, cut {side} each {step}",
+            (store,),
+            ("positions",),
+            is_judged=False,
+        )
+        for step, store in (("statement", PERSIST), ("message", NOTHING))
+        for who in ("nobody", "x", "c1")
+        for side in ("before", "after")
+    ),
 )
 
 #: What is done to a SQLite file, its disk, and those who write to it.
