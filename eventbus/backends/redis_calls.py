@@ -8,7 +8,7 @@ server refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha1
 from typing import Any, Final, NamedTuple
 
@@ -44,6 +44,7 @@ __all__ = [
 
 #: Before each part of the prelude; its name.
 _PART: Final = re.compile(r"^(?=local (?:function )?(\w+))", re.MULTILINE)
+_WORD: Final = re.compile(r"\w+")
 
 #: What only reads may be asked of a server that is full, and what frees room must be.
 _FLAGS: Final[Mapping[str, str]] = {
@@ -98,16 +99,21 @@ def scripts() -> Mapping[str, Script]:
     """
     found = dict(sections("redis.lua"))
     prelude = _PART.split(found.pop("prelude"))
-    parts = dict(zip(prelude[1::2], prelude[2::2], strict=True))
+    parts = [
+        (name, code, set(_WORD.findall(code)))
+        for name, code in zip(prelude[1::2], prelude[2::2], strict=True)
+    ]
     return {name: _script(name, parts, text) for name, text in found.items()}
 
 
-def _script(name: str, prelude: Mapping[str, str], text: str) -> Script:
+def _script(name: str, prelude: Sequence[tuple[str, str, set[str]]], text: str) -> Script:
     keys, _, body = text.partition("\n")
     # Only what it needs: the server makes each function anew whenever it runs the script.
-    for part, code in reversed([*prelude.items()]):
-        if re.search(rf"\b{part}\b", body):
+    needed = set(_WORD.findall(body))
+    for part, code, words in reversed(prelude):
+        if part in needed:
             body = code + body
+            needed |= words
     # Without a flag a server that is full refuses it before it has begun; the others free room, or take none,
     # or, as `keep`, are what has to be done first.
     flags = _FLAGS.get(name, " flags=allow-oom")

@@ -14,9 +14,7 @@ from eventbus.backends.sqlite import load_driver, wal_is_safe
 from tests.faults.harness import Arena, arena
 from tests.faults.report import JUDGED
 from tests.faults.stores import STORES
-
-#: Whether the bars of the page of faults are asked for, or their short form.
-FULL = bool(os.environ.get("EVENTBUS_FULL"))
+from tests.forms import FULL
 
 
 class Results:

@@ -24,12 +24,11 @@ CONSOLE = "from eventbus.console.command import main; main()"
 #: Seconds after which what did not happen is a failure.
 DEADLINE = 20
 
-#: The long forms of the tests run under it, as in the rest of this folder.
-FULL = bool(os.environ.get("EVENTBUS_FULL"))
 
 #: Prints what a process has used at most, once its worker ends. Not `ru_maxrss`: a child inherits it.
 MEASURED = """
 from eventbus import WorkerStarting, WorkerStopping
+from tests.forms import FULL
 
 def _kilobytes():
     with open("/proc/self/status") as status:

@@ -7,8 +7,9 @@ import json
 import pytest
 
 from eventbus.defaults import ERROR_TEXT_LIMIT
+from tests.forms import FULL
 
-from .hostile import FULL, MEASURED, Hostile, is_plain
+from .hostile import MEASURED, Hostile, is_plain
 from .poison import APPLICATION, Poison, body, good
 
 RAISING = (

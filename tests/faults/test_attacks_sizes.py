@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from .hostile import FULL, MEASURED, Hostile
+from tests.forms import FULL
+
+from .hostile import MEASURED, Hostile
 from .poison import APPLICATION, Fate, Poison, body, data, fields, good, named, nested
 
 #: How much smaller the short form is.

@@ -8,7 +8,6 @@ At the end whatever can run does, and then nothing is stuck.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from contextlib import ExitStack
@@ -40,8 +39,7 @@ from eventbus.testing.clock import ManualClock
 from tests.faults.cuts import CutMaker, cut_backend
 from tests.faults.plan_model import PlanModel, PlannedBatch
 from tests.faults.statements import Breaking
-
-FULL = bool(os.environ.get("EVENTBUS_FULL"))
+from tests.forms import FULL
 
 pytestmark = pytest.mark.timeout(3600 if FULL else 120)
 

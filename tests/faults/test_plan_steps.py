@@ -29,8 +29,8 @@ from eventbus.queue.envelope import Envelope, Member
 from eventbus.testing.clock import ManualClock
 from tests.faults.cuts import CutMaker, cut_backend
 from tests.faults.statements import Breaking
+from tests.forms import FULL
 
-FULL = bool(os.environ.get("EVENTBUS_FULL"))
 #: At which steps it is cut: one in so many.
 STRIDE = 1 if FULL else 7
 LEASE = 60.0

@@ -20,11 +20,10 @@ from attrs import Factory, asdict, define
 from eventbus.backends.sqlite import SqliteBackend, load_driver, wal_is_safe
 from eventbus.errors import BackendError, InvalidOption
 from tests.faults.power_cut import Disk, nothing_unsynced, recorder, records
+from tests.forms import FULL
 
 pytestmark = pytest.mark.timeout(300)
 
-#: Whether to look everywhere.
-FULL = bool(os.environ.get("EVENTBUS_FULL"))
 
 #: Cuts of one run. Each is looked at twice: nothing that was not synced is left, and a part of it.
 CUTS = 3_000 if FULL else 60

@@ -6,15 +6,28 @@ from functools import partial
 
 import pytest
 
+from tests.faults.conftest import WAL
 from tests.faults.pools import DEADLY, Pool, failures, kill_watchers, produce_deadly, stop_often
+from tests.forms import FULL
 
 pytestmark = pytest.mark.timeout(900)
 
 #: No test would ever see its end.
 LEASE = 3_600.0
+#: How many threads on which store: all of them where the full bars are asked for, else each once.
+with_threads = pytest.mark.parametrize(
+    "threads, either_store",
+    [
+        pytest.param(threads, *store.values, marks=store.marks)
+        for threads in (1, 4)
+        for store in (pytest.param("PERSIST"), WAL, pytest.param("redis"))
+        if FULL or (threads, *store.values) in {(1, "PERSIST"), (4, "redis")}
+    ],
+    indirect=["either_store"],
+)
 
 
-@pytest.mark.parametrize("threads", [1, 4])
+@with_threads
 def test_jobs_survive_the_kills_of_their_processes(
     make_arena, either_store, results, full, threads
 ):
@@ -38,7 +51,7 @@ def test_jobs_survive_the_kills_of_their_processes(
     assert threads > 1 or verdict.extra <= verdict.at_risk <= verdict.deaths
 
 
-@pytest.mark.parametrize("threads", [1, 4])
+@with_threads
 def test_a_job_that_ends_its_process_fails_and_no_other_starts_again(
     make_arena, either_store, results, full, threads
 ):
@@ -115,7 +128,7 @@ def test_no_process_outlives_its_watcher_and_none_of_its_jobs_is_doubled(
     assert (verdict.complaints, verdict.extra, verdict.failed) == ({}, 0, ())
 
 
-@pytest.mark.parametrize("threads", [1, 4])
+@with_threads
 def test_a_stop_at_any_moment_loses_nothing_and_doubles_nothing(
     make_arena, either_store, results, full, threads
 ):

@@ -15,10 +15,10 @@ from itertools import count
 import pytest
 
 from eventbus.backends.redis_calls import scripts
-from tests.faults.conftest import FULL
 from tests.faults.forking import Forks
 from tests.faults.proxy import Deed, Proxy
 from tests.faults.stores import Redis
+from tests.forms import FULL
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -21,8 +21,7 @@ from eventbus.errors import EventBusError, LeaseLost, StoreDamaged
 from eventbus.queue.envelope import Envelope
 from tests.faults.stores import STORES
 from tests.faults.test_store_unwritable import in_child
-
-FULL = bool(os.environ.get("EVENTBUS_FULL"))
+from tests.forms import FULL
 
 pytestmark = pytest.mark.timeout(1200 if FULL else 120)
 

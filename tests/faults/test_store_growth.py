@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from itertools import count
 
@@ -15,8 +14,7 @@ from eventbus.errors import BackendUnavailable
 from eventbus.queue.envelope import Envelope
 from tests.faults.conftest import WAL
 from tests.faults.stores import STORES
-
-FULL = bool(os.environ.get("EVENTBUS_FULL"))
+from tests.forms import FULL
 
 pytestmark = pytest.mark.timeout(600 if FULL else 60)
 

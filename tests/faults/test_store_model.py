@@ -8,7 +8,6 @@ each step all that can be seen of the store is what the model says.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from contextlib import ExitStack
@@ -39,9 +38,7 @@ from eventbus.testing.clock import ManualClock
 from tests.faults.cuts import CutMaker, cut_backend
 from tests.faults.model import QUEUES, Model
 from tests.faults.statements import Breaking
-
-#: Whether the bars of the page of faults are asked for, or their short form.
-FULL = bool(os.environ.get("EVENTBUS_FULL"))
+from tests.forms import FULL
 
 pytestmark = pytest.mark.timeout(3600 if FULL else 120)
 

@@ -23,8 +23,7 @@ from attrs import frozen
 from eventbus.backends.port import Port
 from eventbus.backends.sqlite import SqliteBackend, load_driver
 from tests.faults.stores import STORES, integrity
-
-FULL = bool(os.environ.get("EVENTBUS_FULL"))
+from tests.forms import FULL
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -28,10 +28,8 @@ from eventbus.errors import (
 )
 from eventbus.queue.envelope import Envelope, new_id
 from tests.faults.proxy import Deed, Proxy
+from tests.forms import FULL
 from tests.servers import await_that, free_port, server
-
-#: Whether the bars of the page of faults are asked for, or their short form.
-FULL = bool(os.environ.get("EVENTBUS_FULL"))
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,8 @@ from eventbus.backends.redis import RedisBackend
 from eventbus.backends.redis_clients import linked
 from eventbus.errors import BackendUnavailable, InvalidOption
 from eventbus.queue.envelope import new_id
+from tests.forms import FULL
 from tests.unit.backends.redis_life import job, live, opened
-
-#: Whether the bars of the page of faults are asked for, or their short form.
-FULL = bool(os.environ.get("EVENTBUS_FULL"))
 
 
 def lent(kind, started, **options):
