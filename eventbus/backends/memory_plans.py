@@ -52,6 +52,10 @@ class Place(Protocol):
         """Store envelopes that are not unique."""
         ...
 
+    def latest_failures(self) -> Iterator[Envelope]:
+        """Yield the failed jobs, the latest failure first."""
+        ...
+
 
 @frozen(eq=False)
 class _Batch:
@@ -266,6 +270,14 @@ class MemoryPlans(PlanStore):
             member = evolve(one.envelope.member or Member(), next=next)
             one.envelope = evolve(one.envelope, member=member)
         return True
+
+    @override
+    def caught(self, queue: str, id: str) -> str | None:
+        with self._place.lock:
+            for one in self._place.latest_failures():
+                if one.member is not None and one.member.catch == (queue, id):
+                    return one.id
+        return None
 
     @override
     def find(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count
@@ -170,6 +170,11 @@ class Store:
         self.bells.ring([envelope.queue for envelope in envelopes])
         self.note(envelopes, gone.values())
         return gone
+
+    def latest_failures(self) -> Iterator[Envelope]:
+        """Yield the failed jobs, the latest failure first."""
+        for one in reversed(self.failed.values()):
+            yield one.envelope
 
     def known(self, id: str) -> Entry | None:
         """Return an entry."""

@@ -61,6 +61,10 @@ class _NoPlans(PlanStore):
         return False
 
     @override
+    def caught(self, queue: str, id: str) -> str | None:
+        return None
+
+    @override
     def find(
         self, *, ids: Sequence[str] | None = None, limit: int, after: str = ""
     ) -> list[StoredBatch]:

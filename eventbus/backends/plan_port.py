@@ -70,6 +70,11 @@ class PlanPort:
         with self._errors("link"):
             return self._backend.plans.link(queue, id, next)
 
+    def caught(self, queue: str, id: str) -> str | None:
+        """Return the id of the failed job whose failure lets an envelope come; None if there is none."""
+        with self._errors("find"):
+            return self._backend.plans.caught(queue, id)
+
     def batch(self, id: str) -> StoredBatch | None:
         """Return a batch as it is now; None if there is none of this id."""
         with self._errors("find"):

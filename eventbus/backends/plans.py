@@ -210,6 +210,10 @@ class PlanStore(ABC):
         """Let another one follow an envelope that is stored, in place of whoever did; False if it is not there."""
 
     @abstractmethod
+    def caught(self, queue: str, id: str) -> str | None:
+        """Return the id of the failed job whose failure lets an envelope come, the latest; None if there is none."""
+
+    @abstractmethod
     def find(
         self, *, ids: Sequence[str] | None = None, limit: int, after: str = ""
     ) -> list[StoredBatch]:

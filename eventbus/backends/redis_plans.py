@@ -91,6 +91,15 @@ class RedisPlans(PlanStore):
         )
 
     @override
+    def caught(self, queue: str, id: str) -> str | None:
+        for one in self._store.listed():
+            key = self._store.key(one, "members")
+            [found] = self._store.ask_one("find", Call(key, ("HMGET", key, f"caught {queue}/{id}")))
+            if found is not None:
+                return str(found.decode())
+        return None
+
+    @override
     def find(
         self, *, ids: Sequence[str] | None = None, limit: int, after: str = ""
     ) -> list[StoredBatch]:

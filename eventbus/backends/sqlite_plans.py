@@ -350,6 +350,12 @@ class SqlitePlans(PlanStore):
             return bool(db.execute(_SQL["link"], values).fetchall())
 
     @override
+    def caught(self, queue: str, id: str) -> str | None:
+        with self._file.look("find") as db:
+            found = db.execute(_SQL["caught"], {"catch": place_of((queue, id))}).fetchall()
+        return None if not found else str(found[0][0])
+
+    @override
     def find(
         self, *, ids: Sequence[str] | None = None, limit: int, after: str = ""
     ) -> list[StoredBatch]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from eventbus.queue.batches import BatchHandle
+    from eventbus.queue.failed import FailedJob
     from eventbus.queue.following import Followers
     from eventbus.queue.limits import Limiters
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
         def batch(self, id: str) -> BatchHandle:
             """Return the handle of a batch."""
+            ...
+
+        def caught(self, queue: str, id: str) -> FailedJob | None:
+            """Return the failed job whose failure let another come."""
             ...
 
         def followers(self, attempt: Attempt) -> Followers:
@@ -122,6 +127,33 @@ class Attempt:
                 raise UnsupportedOption(backend="sync", capability="jobs that follow one that runs")
             self.followers = self.plans.followers(self)
         return self.followers
+
+    def caught(self) -> FailedJob | None:
+        """
+        Return the failed job for which this one has come, the `catch` of its chain: its name, error and all.
+
+        Each call reads the store. None in any other job, and when that one was retried or forgotten meanwhile.
+
+        Raises:
+            BackendError: The store cannot be asked.
+
+        Example:
+            >>> from eventbus import Attempt, Job
+            >>> class Apologize(Job, name="apologize"):
+            ...     def handle(self, attempt: Attempt) -> None:
+            ...         failed = attempt.caught()
+            ...         print(
+            ...             "gave up",
+            ...             "" if failed is None else f"on {failed.name}: {failed.reason}",
+            ...         )
+        """
+        return None if self.plans is None else self.plans.caught(self.queue, self.id)
+
+    async def acaught(self) -> FailedJob | None:
+        """Return what `caught` does, without blocking the loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self.caught)
 
     def stop_chain(self) -> None:
         """

@@ -16,7 +16,7 @@ from eventbus.queue.connections import Connections
 from eventbus.queue.envelope import seconds, valid_name
 from eventbus.queue.fixed import read_fixed
 
-__all__ = ["FailedJob", "FailedJobs", "ParkedJob"]
+__all__ = ["FailedJob", "FailedJobs", "ParkedJob", "shown_failure"]
 
 
 @frozen(kw_only=True)
@@ -159,7 +159,7 @@ class FailedJobs:
     ) -> Iterator[FailedJob]:
         for one in port.each_failed(ids=ids, queues=queues):
             if limit is None or one.failed_at < limit:
-                yield _shown(one, port.name)
+                yield shown_failure(one, port.name)
 
     def parked(self, *, connection: str | None = None, queue: str | None = None) -> list[ParkedJob]:
         """
@@ -189,7 +189,7 @@ class FailedJobs:
         """
         for port in self._ports(connection):
             for one in port.failed(ids=[id]):
-                return _shown(one, port.name)
+                return shown_failure(one, port.name)
         raise self._missing(id, connection)
 
     def retry(self, *ids: str, connection: str | None = None) -> list[str]:
@@ -293,7 +293,8 @@ def _shown_parked(job: base.StoredJob, connection: str) -> ParkedJob:
     )
 
 
-def _shown(job: base.FailedJob, connection: str) -> FailedJob:
+def shown_failure(job: base.FailedJob, connection: str) -> FailedJob:
+    """Return a failed job as it is shown."""
     name, display_name, event = _names(job)
     return FailedJob(
         id=job.envelope.id,

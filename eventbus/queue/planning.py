@@ -16,6 +16,7 @@ from eventbus.queue.batches import BatchHandle
 from eventbus.queue.enqueue_jobs import JobEnqueuer, Made, Said
 from eventbus.queue.envelope import Envelope, Member
 from eventbus.queue.execution import error_text
+from eventbus.queue.failed import FailedJob, shown_failure
 from eventbus.queue.following import Followers
 from eventbus.queue.jobs import Job
 from eventbus.queue.lifecycle import (
@@ -43,6 +44,12 @@ class Running:
     def batch(self, id: str) -> BatchHandle:
         """Return the handle of a batch."""
         return self._planner().handle(id, self._port.name, self._port)
+
+    def caught(self, queue: str, id: str) -> FailedJob | None:
+        """Return the failed job whose failure let another come, if there is one."""
+        name = self._port.plans.caught(queue, id)
+        found = [] if name is None else self._port.failed(ids=[name])
+        return shown_failure(found[0], self._port.name) if found else None
 
     def followers(self, attempt: Attempt) -> Followers:
         """Return what makes those that are to follow a run."""

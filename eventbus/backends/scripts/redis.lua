@@ -18,7 +18,7 @@
 --   PREFIX:{QUEUE}:parked     hash        id -> why it cannot run yet
 --   PREFIX:{QUEUE}:unique     hash        key -> since when somebody has it, until when, the id of who has it
 --   PREFIX:{QUEUE}:keys       hash        id -> its key; in both, what is not in `order` counts for nothing
---   PREFIX:{QUEUE}:members    hash        id -> the batch that counts it, who is next, who catches; a line each
+--   PREFIX:{QUEUE}:members    hash        id -> its batch, who is next, who catches, a line each; caught QUEUE/ID -> who failed
 --   PREFIX:{QUEUE}:batches    hash        batch -> number total succeeded failed skipped allows_failures reached
 --                                         created canceled finished name; kept until somebody prunes them
 --   PREFIX:{QUEUE}:milestones hash        batch -> a line with a milestone and the id of what comes then, or `within`
@@ -431,8 +431,11 @@ local function fail_member(plan, id)
   if not member then
     return
   end
-  if member.catch ~= '' and near(plan, member.catch) then
-    let_come(plan, near(plan, member.catch))
+  if member.catch ~= '' then
+    redis.call('HSET', plan.members, 'caught ' .. member.catch, id)
+    if near(plan, member.catch) then
+      let_come(plan, near(plan, member.catch))
+    end
   end
   local fresh = 0
   if member.batch ~= '' then
@@ -444,6 +447,16 @@ local function fail_member(plan, id)
     end
   end
   gather(plan, member.batch, 0, 0, 1, fresh)
+end
+
+local function forget_caught(plan, member, id)
+  -- Of one that is no failed job any more.
+  if member and member.catch ~= '' then
+    local field = 'caught ' .. member.catch
+    if redis.call('HGET', plan.members, field) == id then
+      redis.call('HDEL', plan.members, field)
+    end
+  end
 end
 
 local function count_tallies(plan)
@@ -1088,6 +1101,7 @@ for index = 3, #ARGV do
     redis.call('ZADD', KEYS[3], whole(now), placed(number, id))
     moved[#moved + 1] = id
     local member = member_of(redis.call('HGET', KEYS[9], id))
+    forget_caught(plan, member, id)
     local tally = member and member.batch ~= '' and tally_of(plan, member.batch)
     if tally then
       local again = 0
@@ -1123,6 +1137,7 @@ for index = 2, #ARGV do
     local member = member_of(redis.call('HGET', KEYS[6], id))
     if member then
       redis.call('HDEL', KEYS[6], id)
+      forget_caught(plan, member, id)
       more = more + drop_rest(plan, member, others)
     end
   end

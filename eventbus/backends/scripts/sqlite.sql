@@ -73,6 +73,7 @@ CREATE INDEX envelopes_in_line ON envelopes (queue, due);
 CREATE INDEX envelopes_parked ON envelopes (number) WHERE parked <> '';
 CREATE UNIQUE INDEX envelopes_unique ON envelopes (queue, unique_key) WHERE unique_key IS NOT NULL;
 CREATE INDEX failed_by_queue ON failed (queue);
+CREATE INDEX failed_by_catch ON failed (catch) WHERE catch IS NOT NULL;
 CREATE TABLE flags (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL,
@@ -180,6 +181,7 @@ ALTER TABLE envelopes ADD COLUMN catch TEXT;
 ALTER TABLE failed ADD COLUMN batch TEXT;
 ALTER TABLE failed ADD COLUMN next TEXT;
 ALTER TABLE failed ADD COLUMN catch TEXT;
+CREATE INDEX failed_by_catch ON failed (catch) WHERE catch IS NOT NULL;
 CREATE TABLE batches (
     number          INTEGER PRIMARY KEY,
     id              TEXT NOT NULL UNIQUE,
@@ -522,6 +524,9 @@ WHERE id IN (SELECT value FROM json_each(:ids)) AND due BETWEEN :counted AND :he
 
 -- :link
 UPDATE envelopes SET next = :next WHERE id = :id AND queue = :queue RETURNING id;
+
+-- :caught
+SELECT id FROM failed WHERE catch = :catch ORDER BY number DESC LIMIT 1;
 
 -- :open
 INSERT INTO batches

@@ -133,6 +133,33 @@ class Chaining(Suite):
 
         assert run_all(store, failing=["c"]) == ["b", "c"]
 
+    def test_what_catches_knows_who_failed(self, store: Backend) -> None:
+        store.push(chained("a", "b", catch="oh", queues=["jobs", "slow"]))
+        assert store.plans.caught("jobs", "oh") is None
+        store.ack([claim_one(store)])
+        claim = claim_one(store, queue="slow")
+        assert store.plans.caught("jobs", "oh") is None
+
+        store.bury([claim], error="boom", charge=Charge.ERROR)
+
+        assert store.plans.caught("jobs", "oh") == "b"
+        assert store.plans.caught("slow", "oh") is None
+        assert store.plans.caught("jobs", "b") is None
+
+    def test_what_catches_knows_of_the_failure_that_is_there(self, store: Backend) -> None:
+        store.push(chained("a", "b", catch="oh"))
+        run_all(store, failing=["a"])
+        assert store.plans.caught("jobs", "oh") == "a"
+
+        store.revive(["a"])
+        assert store.plans.caught("jobs", "oh") is None
+
+        assert run_all(store, failing=["b"]) == ["a", "b"]
+        assert store.plans.caught("jobs", "oh") == "b"
+
+        store.purge(["b"])
+        assert store.plans.caught("jobs", "oh") is None
+
     def test_what_catches_goes_with_a_chain_that_is_done(self, store: Backend) -> None:
         store.push(chained("a", "b", catch="oh"))
 

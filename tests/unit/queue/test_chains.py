@@ -34,6 +34,18 @@ class Step(Job, name="chains.step", tries=1):
         FAILED.append(self.word)
 
 
+class Asks(Job, name="chains.asks"):
+    def handle(self, attempt: Attempt) -> None:
+        failed = attempt.caught()
+        RAN.append("nothing" if failed is None else f"{failed.name} {failed.reason}")
+
+
+class AsksLater(Job, name="chains.asks-later"):
+    async def handle(self, attempt: Attempt) -> None:
+        failed = await attempt.acaught()
+        RAN.append("nothing" if failed is None else f"{failed.name} {failed.reason}")
+
+
 class Elsewhere(Job, name="chains.elsewhere", queue="own"):
     word: str
 
@@ -174,6 +186,32 @@ def test_what_catches_runs_after_a_failure(bus, work):
     run(bus, work, bus.chain(Step("a"), Step("bad"), Step("c"), catch=Step("caught")))
 
     assert RAN == ["a", "bad", "caught"]
+
+
+@pytest.mark.parametrize("catch", [Asks, AsksLater])
+def test_what_catches_is_told_who_failed_and_why(bus, work, catch):
+    """C6."""
+    run(bus, work, bus.chain(Step("a"), Step("bad"), catch=catch()))
+
+    assert RAN == ["a", "bad", "chains.step ValueError: bad"]
+
+
+def test_a_job_that_catches_nothing_is_told_of_nobody(bus, work):
+    run(bus, work, bus.chain(Asks(), Asks(), catch=Step("caught")))
+    bus.run(Asks())
+
+    assert RAN == ["nothing", "nothing", "nothing"]
+
+
+def test_what_catches_one_that_was_forgotten_meanwhile_is_told_of_nobody(stored, work):
+    class ForgetsFirst(Job, name="chains.forgets-first"):
+        def handle(self, attempt: Attempt) -> None:
+            stored.failed.flush()
+            RAN.append(str(attempt.caught()))
+
+    run(stored, work, stored.chain(Step("bad"), catch=ForgetsFirst()))
+
+    assert RAN == ["bad", "None"]
 
 
 def test_what_catches_does_not_run_where_nothing_failed(bus, work):
