@@ -19,6 +19,7 @@ from eventbus.console import (
     failed,
     health,
     listeners,
+    make,
     queues,
     schema,
     supervision,
@@ -113,6 +114,7 @@ for _part in (
     schema.schema,
     health.health,
     supervision.supervisor,
+    make.make,
 ):
     command.add_command(_part)
 

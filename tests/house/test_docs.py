@@ -218,10 +218,10 @@ def test_a_command_exists(words: list[str]):
 
     parsed = {"eventbus": console, "eventbus-worker": worker}[name]
     context = parsed.make_context(name, list(arguments))
-    if isinstance(parsed, click.Group):
+    while isinstance(parsed, click.Group):
         chosen, part, rest = parsed.resolve_command(context, context._protected_args + context.args)
         assert part is not None
-        part.make_context(chosen, rest, parent=context)
+        parsed, context = part, part.make_context(chosen, rest, parent=context)
 
 
 # The life of a job.

@@ -47,13 +47,29 @@ FILES = (
     "eventbus/backends/scripts/sqlite.sql",
     "eventbus/backends/sql.py",
     "eventbus/backends/sqlite.py",
+    "eventbus/backends/sqlite_claims.py",
     "eventbus/backends/sqlite_file.py",
+    "eventbus/backends/sqlite_limits.py",
+    "eventbus/backends/sqlite_plans.py",
+    "eventbus/backends/sqlite_unique.py",
 )
 #: What is to tell a mutant: these, and the examples in the mutated files themselves.
 TESTS = ("tests/unit/queue", "tests/unit/backends", "tests/contract/test_sqlite.py")
 
 #: Who reads the statements of a script by their names, and the tests that read them themselves.
-READERS = {"sqlite.sql": ("eventbus/backends/sqlite.py", "eventbus/backends/sqlite_file.py")}
+READERS = {
+    "sqlite.sql": tuple(
+        f"eventbus/backends/{name}.py"
+        for name in (
+            "sqlite",
+            "sqlite_claims",
+            "sqlite_file",
+            "sqlite_limits",
+            "sqlite_plans",
+            "sqlite_unique",
+        )
+    )
+}
 READING = ("tests/unit/backends/test_sqlite_plans.py", "tests/unit/backends/test_sqlite_schema.py")
 
 #: Seconds: a test that takes longer is left out; so much of tests for one mutant, those first that are
