@@ -16,7 +16,7 @@
 --   PREFIX:{QUEUE}:leases     hash        id -> shared, number, token; of what is held
 --   PREFIX:{QUEUE}:counts     hash        id -> attempts losses exceptions releases alone; only if not all 0
 --   PREFIX:{QUEUE}:parked     hash        id -> why it cannot run yet
---   PREFIX:{QUEUE}:unique     hash        key -> since when somebody has it, until when, the id of who has it
+--   PREFIX:{QUEUE}:unique     hash        key -> since when somebody has it, until when, the number and id of who has it
 --   PREFIX:{QUEUE}:keys       hash        id -> its key; in both, what is not in `order` counts for nothing
 --   PREFIX:{QUEUE}:members    hash        id -> its batch, who is next, who catches, a line each; caught QUEUE/ID -> who failed
 --   PREFIX:{QUEUE}:batches    hash        batch -> number total succeeded failed skipped allows_failures reached
@@ -189,11 +189,26 @@ local function let_go(unique, keys, id)
   local key = redis.call('HGET', keys, id)
   if key then
     redis.call('HDEL', keys, id)
-    local holder = string.match(redis.call('HGET', unique, key) or '', '^%d+ %d+ (.*)$')
+    local holder = string.match(redis.call('HGET', unique, key) or '', '^%d+ %d+ %d+ (.*)$')
     if holder == id then
       redis.call('HDEL', unique, key)
     end
   end
+end
+
+local function holder_of(unique, order, key)
+  -- Who has a key, its number, since when, until when. Another of its id, which has another number, has it not.
+  local since, ends, number, holder =
+    string.match(redis.call('HGET', unique, key) or '', '^(%d+) (%d+) (%d+) (.*)$')
+  if holder and tonumber(redis.call('ZSCORE', order, holder)) == tonumber(number) then
+    return holder, tonumber(number), tonumber(since), tonumber(ends)
+  end
+end
+
+local function give(unique, keys, key, id, number, since, ends)
+  redis.call('HSET', unique, key,
+    whole(since) .. ' ' .. whole(ends) .. ' ' .. whole(number) .. ' ' .. id)
+  redis.call('HSET', keys, id, key)
 end
 
 local HELD = 9007199254740991
@@ -588,18 +603,17 @@ for _, name in ipairs(redis.call('HRANDFIELD', KEYS[9], 3)) do
   end
 end
 local since, gone = now, ''
-local first, ends, holder = string.match(redis.call('HGET', KEYS[8], key) or '', '^(%d+) (%d+) (.*)$')
-local number = holder and redis.call('ZSCORE', KEYS[2], holder)
-if number then
+local holder, number, first, ends = holder_of(KEYS[8], KEYS[2], key)
+if holder then
   local held = redis.call('HEXISTS', KEYS[4], holder) == 1
   if ARGV[8] == '1' and not held then
-    since, gone = tonumber(first), holder
+    since, gone = first, holder
     redis.call('ZREM', KEYS[2], holder)
     redis.call('ZREM', KEYS[3], placed(number, holder))
     for _, part in ipairs({5, 6, 7, 9}) do
       redis.call('HDEL', KEYS[part], holder)
     end
-  elseif ARGV[8] == '0' and (ends == '0' or tonumber(ends) > now) then
+  elseif ARGV[8] == '0' and (ends == 0 or ends > now) then
     return {0, id}
   else
     redis.call('HDEL', KEYS[9], holder)
@@ -609,12 +623,11 @@ local due = now + math.floor(tonumber(delay) * 1000000 + 0.5)
 if ARGV[9] ~= '0' then
   due = math.min(due, since + ARGV[9])
 end
-redis.call('HSET', KEYS[8], key,
-  whole(since) .. ' ' .. (ARGV[7] == '0' and '0' or whole(now + ARGV[7])) .. ' ' .. id)
-redis.call('HSET', KEYS[9], id, key)
 redis.call('HSET', KEYS[6], id, whole(now) .. ' ' .. delay .. ' ' .. ARGV[5])
 local head = head_of(KEYS[3])
 local mine = next_number(KEYS[1], KEYS[2], 1)
+let_go(KEYS[8], KEYS[9], id) -- of what one that is gone has left
+give(KEYS[8], KEYS[9], key, id, mine, since, ARGV[7] == '0' and 0 or now + ARGV[7])
 redis.call('ZADD', KEYS[2], mine, id)
 redis.call('ZADD', KEYS[3], whole(due), placed(mine, id))
 ring(ARGV[2], head, now)
@@ -639,20 +652,19 @@ local _, _, token = lease_of(redis.call('HGET', KEYS[2], ARGV[2]))
 if not token or token ~= ARGV[3] then
   return 0
 end
-local _, ends, holder = string.match(redis.call('HGET', KEYS[3], ARGV[4]) or '', '^(%d+) (%d+) (.*)$')
+local holder, _, _, ends = holder_of(KEYS[3], KEYS[1], ARGV[4])
 if holder == ARGV[2] then
   return 1
 end
-if holder and redis.call('ZSCORE', KEYS[1], holder) and (ends == '0' or tonumber(ends) > now) then
+if holder and (ends == 0 or ends > now) then
   return 0
 end
 if holder then
   redis.call('HDEL', KEYS[4], holder)
 end
 let_go(KEYS[3], KEYS[4], ARGV[2]) -- of another key, which it had in an attempt before
-local last = ARGV[5] == '0' and '0' or whole(now + ARGV[5])
-redis.call('HSET', KEYS[3], ARGV[4], whole(now) .. ' ' .. last .. ' ' .. ARGV[2])
-redis.call('HSET', KEYS[4], ARGV[2], ARGV[4])
+local number = redis.call('ZSCORE', KEYS[1], ARGV[2]) or 0
+give(KEYS[3], KEYS[4], ARGV[4], ARGV[2], number, now, ARGV[5] == '0' and 0 or now + ARGV[5])
 return 1
 
 -- :claim

@@ -139,6 +139,23 @@ class Uniqueness(Suite):
         assert store.push([only("c")]) == {"c": "c"}
         assert stored(store) == {"b"}
 
+    @pytest.mark.parametrize("verb", ["ack", "cancel", "clear"])
+    def test_a_key_goes_with_its_job_though_another_of_its_id_comes(
+        self, store: Backend, verb: str
+    ) -> None:
+        store.push([only("a")])
+        if verb == "ack":
+            store.ack([claim_one(store)])
+        elif verb == "cancel":
+            store.cancel(["a"])
+        else:
+            store.clear("jobs")
+        store.push([job("a")])
+
+        assert store.push([only("b")]) == {}
+        assert stored(store) == {"a", "b"}
+        assert store.push([only("c")]) == {"c": "c"}
+
     def test_a_stale_claim_frees_nothing(self, store: Backend, clock: ManualClock | None) -> None:
         store.push([only("a")])
         stale = claim_one(store, lease=SHORT)
