@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import marks
+import work
 from apps import bare
 from attrs import frozen
 from contenders import US, Contender
@@ -113,6 +114,7 @@ def opened(journal: str, running: ExitStack) -> str:
 
 def main(name: str, journal: str, jobs: str, rounds: str, seed: str) -> None:
     way = WAYS[name]
+    os.environ[work.ROUNDS] = str(work.measured())
     with ExitStack() as running:
         both = started(way, opened(journal, running), running)
         calls = {who: lambda one=one: one.seconds(way.job, int(jobs)) for who, one in both.items()}

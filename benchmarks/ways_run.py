@@ -30,7 +30,7 @@ class Effort:
 
 
 FULL = Effort(
-    rounds={"processes": 7, "concurrency": 15, "threads": 15, "death": 15},
+    rounds={"processes": 15, "concurrency": 15, "threads": 15, "death": 15},
     jobs={"processes": 60, "concurrency": 1_000, "threads": BLOCKED},
 )
 FAST = Effort(
