@@ -16,10 +16,10 @@ __all__ = [
     "BACKOFF_LIMIT",
     "BATCH_LIMIT",
     "BATCH_NAME_LENGTH",
+    "BATCH_SLACK",
     "BATCH_TIME",
     "BODY_HEAD",
     "BODY_SIZE_LIMIT",
-    "CANCELED_CLAIMS",
     "CONCURRENCY_LIMIT",
     "CONCURRENCY_SLACK",
     "CONNECTION",
@@ -42,6 +42,7 @@ __all__ = [
     "HOP_LIMIT",
     "HOP_TRAIL",
     "IDLE",
+    "KNOWN_CLAIMS",
     "LEASE",
     "LEASES_AFTER_LOSS",
     "LIMIT_KEY_LENGTH",
@@ -242,11 +243,6 @@ DATA_DEPTH_LIMIT: Final = 64
 #: Source: more is a table, not an event; it bounds what reading one costs beyond its bytes.
 DATA_KEYS_LIMIT: Final = 10_000
 
-#: How many claims a worker remembers in which a job has canceled its batch.
-#: Unit: claims.
-#: Source: as many as one worker may have in its hands at once, and some.
-CANCELED_CLAIMS: Final = 64
-
 #: Longest name of a batch.
 #: Unit: characters.
 #: Source: a line of a list; a name is for people.
@@ -286,6 +282,16 @@ BATCH_LIMIT: Final = 200
 #: Unit: s, > 0. Jobs that take longer than this are claimed one by one.
 #: Source: a few tens of milliseconds: what is claimed and not begun keeps nobody waiting long.
 BATCH_TIME: Final = 0.03
+
+#: How many claims a worker remembers, to know how old what they say of batches is.
+#: Unit: claims.
+#: Source: more than all threads of a worker have in their hands at once.
+KNOWN_CLAIMS: Final = 512
+
+#: How much longer than meant a batch may take before what has not begun is given back.
+#: Unit: times `BATCH_TIME`, > 1.
+#: Source: what one job more or less, and a machine that is busy, make of it; others wait no longer than that.
+BATCH_SLACK: Final = 4
 
 #: Most jobs of a worker at once on one loop (`--concurrency`).
 #: Unit: jobs.

@@ -21,7 +21,7 @@ class BatchStep(Job, name="eventbus.batch", no_retry=BatchFailed, run_if_cancele
     What a batch itself has to do when a milestone is reached: it tells of it.
 
     The one without a milestone stands for the batch in a chain, or in another batch: where members failed that
-    were not allowed to, it fails. A batch that was pruned meanwhile has nothing to tell, and keeps nobody waiting.
+    were not allowed to, it fails; where it was canceled, it ends the chain. A batch that was pruned meanwhile has nothing to tell, and keeps nobody waiting.
     """
 
     milestone: str = ""
@@ -38,6 +38,9 @@ class BatchStep(Job, name="eventbus.batch", no_retry=BatchFailed, run_if_cancele
             bus.dispatch(_EVENTS[self.milestone](**_facts(state)))
         elif state.failed and not state.allow_failures:
             raise BatchFailed(id=state.id, failed=state.failed, total=state.total)
+        elif state.canceled:
+            attempt.delete()  # it counts as skipped, as its members do
+            attempt.stop_chain()
 
 
 _EVENTS: Final[Mapping[str, Any]] = {

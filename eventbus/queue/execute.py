@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from eventbus.backends.base import Charge, Claim
 from eventbus.backends.port import Port
 from eventbus.dispatch.resolver import Scope
-from eventbus.dispatch.waiting import Blocking, Walk
+from eventbus.dispatch.waiting import Walk
 from eventbus.errors import LeaseLost, ListenerTimeout, UnknownName
 from eventbus.queue.attempt import Attempt, introduced
 from eventbus.queue.carried import Carried
@@ -159,6 +159,7 @@ class Executor:
         execution.claim = claim
         self._reading.read(execution)
         self._turns.note(execution, port)
+        execution.unsure = False  # it was claimed just now
         execution.claim = None
         yield from self.run(execution, None)
         execution.claim = claim
@@ -217,7 +218,7 @@ class Executor:
         Raises:
             BackendError: As `run`.
         """
-        held_up = execution.canceled or execution.takes_key
+        held_up = execution.canceled or execution.takes_key or execution.unsure
         if execution.raised is not None or held_up or self._hears(JobProcessing):
             return self.run(execution, settler)
         way = self._handling.way(execution)
@@ -267,8 +268,8 @@ class Executor:
         current, before = self._current, self._current.get()
         current.set(execution)
         try:
-            if execution.takes_key and execution.raised is None and not execution.canceled:
-                yield from self._turns.take_key(execution)
+            if (execution.unsure or execution.takes_key) and execution.raised is None:
+                yield from self._turns.come(execution)
             if execution.canceled:
                 execution.attempt.delete()
             elif execution.raised is None and not called:
@@ -287,7 +288,7 @@ class Executor:
                 except LeaseLost as error:
                     note_loss(execution, error)
                 if execution.outcome is Outcome.FAILED and execution.envelope.member is not None:
-                    yield Blocking(partial(self._turns.note_failure, execution))
+                    self._turns.note_change()
             yield from self._tell_outcome(execution)
             return execution
         finally:

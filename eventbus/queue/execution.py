@@ -95,6 +95,8 @@ class Execution:
     raised: BaseException | None = None
     #: It is not to run: its batch was canceled.
     canceled: bool = False
+    #: Its batch may have been canceled since it was claimed: it is to be looked at.
+    unsure: bool = False
     #: It has to have its key before it runs: its turn came in a plan.
     takes_key: bool = False
     #: Its run began, and so a try is spent if it raises.

@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
-from collections import deque
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
+from eventbus.backends.base import Claim
 from eventbus.backends.port import Port
-from eventbus.defaults import CANCELED_CLAIMS
+from eventbus.defaults import BATCH_TIME, KNOWN_CLAIMS
 from eventbus.dispatch.waiting import Blocking, Walk
 from eventbus.errors import BackendError
 from eventbus.queue.execution import Execution
 from eventbus.queue.lifecycle import UniqueJobSkipped
 
 if TYPE_CHECKING:
-    from eventbus.queue.attempt import RunningPlans
+    from eventbus.queue.attempt import Attempt, RunningPlans
+    from eventbus.queue.batches import BatchHandle
+    from eventbus.queue.failed import FailedJob
+    from eventbus.queue.following import Followers
 
 __all__ = ["Turns"]
+
+
+@frozen
+class _Asked:
+    """The plans of a port, and who is told when a job asks for its batch: it may cancel that."""
+
+    plans: RunningPlans
+    note: Callable[[], None]
+
+    def batch(self, id: str) -> BatchHandle:
+        self.note()
+        return self.plans.batch(id)
+
+    def caught(self, queue: str, id: str) -> FailedJob | None:
+        return self.plans.caught(queue, id)
+
+    def followers(self, attempt: Attempt) -> Followers:
+        return self.plans.followers(attempt)
 
 
 class Turns:
@@ -41,32 +65,74 @@ class Turns:
         self._tell = tell
         self._hears = hears
         self._running: tuple[Port, RunningPlans] | None = None
-        #: Claims, and batches that were canceled by what they held: others of theirs were claimed before that.
-        self._canceled: deque[tuple[str, str]] = deque(maxlen=CANCELED_CLAIMS)
+        #: Of claims, by token, when each was first seen; and of batches of theirs, when it was last looked whether
+        #: they are canceled, and whether they were.
+        self._claims: dict[str, float] = {}
+        self._looks: dict[tuple[str, str], tuple[float, bool]] = {}
+        #: When something happened here that may have canceled a batch.
+        self._changed = 0.0
 
     def note(self, execution: Execution, port: Port) -> None:
         """Let a job know its batch, and not run where that was canceled."""
         attempt, member = execution.attempt, execution.envelope.member
         if self._running is None or self._running[0] is not port:
-            self._running = port, self._make_running(port)
+            self._running = port, _Asked(self._make_running(port), self.note_change)
         attempt.plans = self._running[1]
         claim, entry = execution.claim, execution.entry
+        if claim is not None and claim.token not in self._claims:
+            self._see(claim)
         if member is None or claim is None or entry is None:
             return
         execution.takes_key = entry.options.unique is not None
         if member.batch:
             # What a batch itself has to do is about that one, and may be a member of another.
             attempt.batch_id = attempt.batch_id or member.batch
-            canceled = claim.canceled or (claim.token, member.batch) in self._canceled
-            execution.canceled = canceled and not entry.options.run_if_canceled
+            if not entry.options.run_if_canceled:
+                as_claimed = self._claims.get(claim.token, 0.0), claim.canceled
+                at, execution.canceled = self._looks.get((claim.token, member.batch), as_claimed)
+                # Others of its claim ran before it, and who cancels tells nobody.
+                execution.unsure = at <= self._changed or time.monotonic() - at >= BATCH_TIME
 
-    def take_key(self, execution: Execution) -> Walk:
+    def come(self, execution: Execution) -> Walk:
         """
-        Let a unique job of a plan have its key; where another job has it, it is passed over.
+        Let the turn of a member come, as far as that takes a look at the store.
 
         Raises:
-            BackendError: The store cannot be asked.
+            BackendError: The store cannot be asked about its key.
         """
+        if execution.unsure:
+            yield from self._look(execution)
+        if execution.takes_key and not execution.canceled:
+            yield from self._take_key(execution)
+
+    def _look(self, execution: Execution) -> Walk:
+        """See whether the batch of a member was canceled since its claim."""
+        claim, member, port = execution.claim, execution.envelope.member, execution.port
+        if claim is None or member is None or port is None:
+            return
+        at = time.monotonic()
+        try:
+            found = yield Blocking(partial(port.plans.batch, member.batch))
+        except BackendError:
+            return  # it is as it was claimed
+        execution.canceled = found is not None and found.canceled_at is not None
+        self._looks[claim.token, member.batch] = at, execution.canceled
+
+    def note_change(self) -> None:
+        """Know that a member failed, or asked for its batch: one that is held may have been canceled by that."""
+        self._changed = time.monotonic()
+
+    def _see(self, claim: Claim) -> None:
+        if len(self._claims) >= KNOWN_CLAIMS:
+            # Threads share this: what a copy holds, nobody changes. One that is forgotten is seen anew.
+            newest = list(self._claims)[-KNOWN_CLAIMS // 2 :]
+            self._claims = {one: self._claims.get(one, 0.0) for one in newest}
+            kept = [look for look in list(self._looks.items()) if look[0][0] in self._claims]
+            self._looks = dict(kept)
+        self._claims[claim.token] = time.monotonic()
+
+    def _take_key(self, execution: Execution) -> Walk:
+        """Let a unique job of a plan have its key; where another job has it, it is passed over."""
         entry, port, claim = execution.entry, execution.port, execution.claim
         assert entry is not None  # it was read
         if port is None or claim is None:
@@ -82,15 +148,3 @@ class Turns:
             facts = execution.facts
             del facts["attempt"]
             yield from self._tell(UniqueJobSkipped(**facts))
-
-    def note_failure(self, execution: Execution) -> None:
-        """See whether a job that failed has canceled its batch: those that were claimed with it do not run then."""
-        member, claim, port = execution.envelope.member, execution.claim, execution.port
-        if member is None or not member.batch or claim is None or port is None:
-            return
-        try:
-            found = port.plans.batch(member.batch)
-        except BackendError:
-            return  # they run: whoever takes the next from the store is told
-        if found is not None and found.canceled_at is not None:
-            self._canceled.append((claim.token, member.batch))

@@ -65,6 +65,8 @@ class _Feed(Rounds):
         self.hands = hands(self)
         self._start = start
         self._ledger = ledger
+        #: Nothing ran as it looked for jobs, and what had run was acked: that lets others come.
+        self._is_idle = False
 
     def nudge(self) -> None:
         """Have it look again, from any thread: a job ended that it may wait for."""
@@ -78,6 +80,9 @@ class _Feed(Rounds):
     @override
     def _round(self) -> StopReason | None:
         if self._room() > 0:
+            self._is_idle = not self.hands.busy
+            if self._is_idle and self._settings.stop_when_empty:
+                self.hands.flush()
             return super()._round()
         self._rest(State.WORKING, self._settings.sleep)
         return None
@@ -85,7 +90,7 @@ class _Feed(Rounds):
     @override
     def _ends(self, *, looked: bool = False, nothing: bool = False) -> StopReason | None:
         # What runs may queue more, or go back.
-        return super()._ends(looked=looked, nothing=nothing and not self.hands.busy)
+        return super()._ends(looked=looked, nothing=nothing and self._is_idle)
 
     @override
     def _rest(self, state: State, limit: float) -> None:

@@ -16,6 +16,7 @@ from eventbus.backends.base import Claim
 from eventbus.backends.orders import Orders
 from eventbus.backends.port import Port
 from eventbus.bus import EventBus
+from eventbus.defaults import BATCH_SLACK, BATCH_TIME
 from eventbus.dispatch.waiting import drive
 from eventbus.queue.execute import Executor
 from eventbus.queue.execution import Execution
@@ -134,7 +135,8 @@ class Shift(Rounds):
         try:
             while (claim := self.hand.begin()) is not None:
                 self._run(claim)
-                if self._stops.at_once():
+                # Jobs that became slow keep no others waiting: whoever is idle takes what has not begun.
+                if self._stops.at_once() or time.monotonic() - began >= BATCH_SLACK * BATCH_TIME:
                     break
         finally:
             # Grouped acks, and members that have not begun, never outlive their batch.
