@@ -78,7 +78,8 @@ class FakeEvents(RecordedJobs):
         return None if _is_of_class(self._except, job) else self._record
 
     def _record(self, taken: list[Enqueued]) -> None:
-        self.jobs += [self._opened(one.connection, one.envelope) for one in taken]
+        opened = [self._opened(one.connection, one.envelope) for one in taken]
+        self.jobs += [one for one in opened if not one.is_step]
 
     def dispatched(self, event: Wanted) -> list[Any]:
         """
@@ -215,7 +216,8 @@ class FakeQueue(RecordedJobs):
             job = self._opened(connection, envelope)
             self._by_id[job.id] = job
             self._lines[connection, job.queue] = None
-            self.jobs.append(job)
+            if not job.is_step:
+                self.jobs.append(job)
 
     def size(self, queue: str, *, connection: str | None = None) -> int:
         """Return how many jobs wait in a queue, delayed ones and those of plans too."""
@@ -263,7 +265,8 @@ class FakeQueue(RecordedJobs):
                 return ran
             execution: Execution = yield from executor.run(executor.begin(*claimed))
             job = self._by_id[execution.envelope.id]
-            ran.append(job)
+            if not job.is_step:
+                ran.append(job)
             error = execution.error
             if raise_failed and execution.outcome is Outcome.FAILED and error is not None:
                 with suppress(Exception):  # a frozen one takes no note

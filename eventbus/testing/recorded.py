@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from eventbus.bus import EventBus
 from eventbus.dispatch.targets import Target, describe, target_of
+from eventbus.queue.batch_step import BatchStep
 from eventbus.queue.codec.document import RAW, read
 from eventbus.queue.envelope import Envelope
 from eventbus.queue.jobs import Job
@@ -71,6 +72,11 @@ class QueuedJob:
     delay: float
     id: str
     target: Target = field(repr=False, eq=False)
+
+    @property
+    def is_step(self) -> bool:
+        """Whether it is what a batch itself has to do: nobody has enqueued it."""
+        return isinstance(self.event, BatchStep)
 
     def __str__(self) -> str:
         what = f"{self.event} {self.payload!r}" if isinstance(self.event, str) else repr(self.event)

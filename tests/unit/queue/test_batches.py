@@ -21,7 +21,7 @@ from eventbus import (
 )
 from eventbus.errors import BatchNotFound, InvalidOption
 from eventbus.queue.lifecycle import BatchCanceled, BatchDispatched, BatchStarted
-from eventbus.testing import fake_queue
+from eventbus.testing import fake_events, fake_queue
 
 RAN: list[str] = []
 
@@ -447,6 +447,60 @@ def test_with_a_batch_those_within_it_are_canceled(stored, work):
     assert handle.state().finished
 
 
+def canceled(bus, name):
+    """Cancel the batch of that name by hand."""
+    [found] = [one for one in bus.batches() if one.name == name]
+    assert bus.batch_handle(found.id).cancel()
+
+
+def test_a_batch_that_is_canceled_counts_as_skipped_in_another(stored, work):
+    inner = stored.batch(Step("i1"), Step("i2"), name="inner")
+    handle = stored.batch(inner, Step("o"), on_done=Follows("done")).enqueue()
+
+    canceled(stored, "inner")
+    work(stored)
+
+    assert RAN == ["o", "done 1+0+1/2"]
+    assert stored.failed.all() == []
+    assert not handle.state().canceled
+
+
+def test_a_chain_ends_with_a_batch_that_is_canceled(stored, work):
+    """C13."""
+    plan = stored.chain(
+        stored.batch(Step("a"), name="inner", on_done=Step("done")), Step("z"), catch=Step("catch")
+    )
+    plan.enqueue()
+
+    canceled(stored, "inner")
+    work(stored)
+
+    assert RAN == ["done"]
+    assert list(stored.connections.port("default").each_stored()) == []
+    assert stored.failed.all() == []
+
+
+def test_what_followed_a_canceled_batch_in_another_counts_as_skipped(stored, work):
+    chain = stored.chain(stored.batch(Step("a"), name="inner"), Step("y"), Step("z"))
+    handle = stored.batch(chain, Step("o"), on_done=Follows("done")).enqueue()
+
+    canceled(stored, "inner")
+    work(stored)
+
+    assert RAN == ["o", "done 1+0+3/4"]
+    assert handle.state().finished
+
+
+def test_one_that_allows_failures_and_is_canceled_ends_its_chain_too(stored, work):
+    inner = stored.batch(Step("bad"), Step("b"), allow_failures=True, name="inner")
+    stored.chain(inner, Step("z")).enqueue()
+
+    canceled(stored, "inner")
+    work(stored)
+
+    assert RAN == []
+
+
 def test_to_cancel_a_chain_that_begins_with_a_batch_cancels_that(stored, work):
     handle = stored.chain(stored.batch(Step("a"), Step("b")), Step("z")).enqueue()
 
@@ -707,6 +761,17 @@ def test_async_members_run_on_a_sync_connection(make_bus):
     asyncio.run(bus.batch(Waits(1), Waits(2)).aenqueue())
 
     assert RAN == ["1 of 2", "2 of 2"]
+
+
+def test_fakes_count_what_was_enqueued_and_no_step_of_a_batch(stored):
+    with fake_events(stored) as fake:
+        stored.chain(Step("a"), stored.batch(Step("b"), Step("c"), on_done=Step("d"))).enqueue()
+        fake.assert_queued_count(4)
+        assert [job.event.word for job in fake.jobs] == ["a", "b", "c", "d"]
+    with fake_queue(stored) as queue:
+        stored.chain(Step("a"), stored.batch(Step("b"), Step("c"), on_done=Step("d"))).enqueue()
+        queue.assert_queued_count(4)
+        assert [job.event.word for job in queue.drain()] == ["a", "b", "c", "d"]
 
 
 def test_a_fake_queue_runs_a_batch(stored):

@@ -10,7 +10,7 @@ import threading
 import pytest
 from attrs import frozen
 
-from eventbus import listens
+from eventbus import EventBus, Job, listens
 from eventbus.backends.port import Port
 from eventbus.defaults import CONCURRENCY_LIMIT
 from eventbus.errors import (
@@ -107,6 +107,32 @@ def test_it_runs_as_many_jobs_as_it_may(bus, limit):
 
     assert len(RAN) == limit
     assert bus.connections.port().size("jobs").ready == 200 - limit
+
+
+class Link(Job, name="concurrency.link"):
+    number: int
+
+    async def handle(self) -> None:
+        RAN.append(self.number)
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite", "redis"])
+@pytest.mark.parametrize("options", [{}, {"batch": 1}, {"include_delayed": True}])
+def test_a_queue_is_empty_when_what_is_done_lets_no_other_come(request, tmp_path, store, options):
+    """An ack that is not written yet may be what the next of a chain waits for."""
+    url = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/queue.db"}.get(store)
+    if url is None:
+        request.getfixturevalue("redis_server").ask("FLUSHALL")
+        url = request.getfixturevalue("redis_server").url
+    with EventBus(connections={"default": url}) as bus:
+        bus.chain(Link(0), Link(1), bus.batch(Link(2), Link(3)), Link(4)).enqueue()
+        bus.batch(*map(Link, range(10, 30)), on_done=Link(40)).enqueue()
+
+        worker = Worker(bus, concurrency=4, stop_when_empty=True, **options)
+        assert worker.run() is ExitCode.DONE
+
+        assert sorted(RAN) == [*range(5), *range(10, 30), 40]
+        assert list(bus.connections.port().each_stored()) == []
 
 
 def test_it_runs_beside_a_block_too(bus):
