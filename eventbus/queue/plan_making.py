@@ -160,7 +160,7 @@ class Maker:
             raise InvalidOption(
                 option="debounce",
                 value=entry.options.debounce,
-                expected="nothing on a member of a plan: what takes its place would not be one",
+                expected="nothing on a job of a chain or a batch, what follows one included: enqueue it by itself",
                 where=entry.options.name,
             )
         made: Made = yield from self._enqueuer.made(job, said)

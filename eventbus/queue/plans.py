@@ -232,6 +232,6 @@ def members_of(given: Iterable[Any]) -> list[Job | Chain | Batch]:
             raise InvalidJob(
                 job=shown(one),
                 reason="it is no job, no chain and no batch",
-                remedy="Several are passed one by one: bus.batch(*jobs)",
+                remedy="Several are passed one by one, with a star: (*jobs)",
             )
     return found

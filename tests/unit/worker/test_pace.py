@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import select
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventbus import EventBus, Job
 from eventbus.defaults import BATCH_LIMIT, BATCH_TIME
+from eventbus.worker import Worker, shift
 from eventbus.worker.pace import Pace
 
 
@@ -72,3 +76,28 @@ def test_a_batch_is_never_empty_never_too_large_and_never_more_work_than_was_mea
         pace.worked(jobs=pace.size, seconds=pace.size * one)
         assert 1 <= pace.size <= BATCH_LIMIT
         assert pace.size == 1 or pace.size * one <= BATCH_TIME * 1.001
+
+
+class Paced(Job, name="pace.paced"):
+    seconds: float
+
+    def handle(self, bus: EventBus) -> None:
+        select.select([], [], [], self.seconds)
+        if self.seconds:
+            LEASED.append(bus.connections.port().size("default").leased)
+
+
+LEASED: list[int] = []
+
+
+def test_jobs_that_became_slow_are_not_held_by_the_hundred(monkeypatch):
+    """What was claimed with them, when they were quick, goes back to whoever is idle."""
+    monkeypatch.setattr(shift, "BATCH_TIME", 0.001)
+    with EventBus(connections={"default": "memory://"}) as bus:
+        bus.enqueue_many([Paced(0.0) for _ in range(300)])
+        bus.enqueue_many([Paced(0.004) for _ in range(60)])
+
+        Worker(bus, stop_when_empty=True).run()
+
+    assert len(LEASED) == 60
+    assert max(LEASED[5:]) <= 20
