@@ -28,7 +28,6 @@ DEADLINE = 20
 #: Prints what a process has used at most, once its worker ends. Not `ru_maxrss`: a child inherits it.
 MEASURED = """
 from eventbus import WorkerStarting, WorkerStopping
-from tests.forms import FULL
 
 def _kilobytes():
     with open("/proc/self/status") as status:

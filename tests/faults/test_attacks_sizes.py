@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from tests.forms import FULL
-
+from .forms import FULL
 from .hostile import MEASURED, Hostile
 from .poison import APPLICATION, Fate, Poison, body, data, fields, good, named, nested
 

@@ -28,8 +28,9 @@ ALLOWED = {
     ("dispatch/discovery.py", "pkgutil"),
     ("dispatch/targets.py", "importlib"),
     ("locate.py", "importlib"),
-    # Reads the files in `scripts/` of this very package.
+    # Read the files in `scripts/` and `stubs/` of this very package.
     ("backends/sections.py", "importlib"),
+    ("console/make.py", "importlib"),
     # Names of ours alone, for those that need them.
     ("__init__.py", "importlib"),
     ("testing/__init__.py", "importlib"),
