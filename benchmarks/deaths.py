@@ -3,8 +3,7 @@ The price of a job that ends its process: `python deaths.py JOURNAL ROUNDS SEED`
 
 A worker of two processes, one of which is held by a job all the time. In the other one a job ends the process, and the
 next job waits behind it. Prints the seconds from the last line of the one to the first of the other, and those from
-before the spawn of a bare Python until it has imported the application, alone and with the worker, by round: no
-worker can begin before it is imported, so the goal is beside the latter.
+before the spawn of a bare Python until it has imported the application, alone and with the worker, by round.
 """
 
 from __future__ import annotations

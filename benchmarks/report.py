@@ -24,7 +24,8 @@ EXPLAINED: dict[str, str] = {
         " one after the other, and those of a rollback journal take longest."
     ),
     "a job ends its process": (
-        "beside the spawn it is the worker's start, and the job that died, which it settles first."
+        "the process that follows imports the worker too, as the other bare spawn of the table does; the rest is the"
+        " worker's start, and the job that died, which it settles first."
     ),
 }
 

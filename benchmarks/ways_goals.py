@@ -47,7 +47,7 @@ COSTS = (
         ways.WAYS["threads"].bare,
         1.3,
     ),
-    Cost("a job ends its process: until the next begins", "worker_death", deaths.WITH_WORKER, 1.5),
+    Cost("a job ends its process: until the next begins", "worker_death", deaths.BARE, 1.5),
 )
 
 

@@ -29,7 +29,7 @@ from urllib.parse import quote
 from eventbus.backends.sql import statements
 from eventbus.backends.sqlite_driver import load_driver, wal_is_safe
 from eventbus.backends.sqlite_place import Place
-from eventbus.backends.sqlite_pool import Pool
+from eventbus.backends.sqlite_pool import OrphanedChild, Pool
 from eventbus.defaults import (
     SQLITE_JOURNAL_SIZE,
     SQLITE_LOG_LIMIT,
@@ -258,6 +258,18 @@ class SqliteFile:
             needed_for=f"{self._name}: {what} is not safe on SQLite {self._driver.sqlite_version}: it",
         )
 
+    def let_fork(self, operation: str) -> None:
+        """Wait for a fork that is about to happen; refuse to go on in the child of one that came amid an operation."""
+        try:
+            self.pool.let_fork()
+        except OrphanedChild:
+            raise BackendUnavailable(
+                backend=self._name,
+                operation=operation,
+                reason="this process was forked in the middle of an operation on the file, which it cannot use safely;"
+                " start it with spawn, or fork it from no signal handler",
+            ) from None
+
     def check_place(self, operation: str) -> None:
         """Refuse to go on with a file, or its log, that is no longer the one at our path."""
         change = self._place.change()
@@ -325,11 +337,12 @@ class SqliteFile:
             db.execute(f"PRAGMA {setting}")
 
     def _set_journal(self, db: Connection) -> None:
+        # In this order: whoever makes the file sets its journal first, so of one that is not empty it is known.
+        is_empty = _value(db, "page_count") == 0
         found = _value(db, "journal_mode")
         wanted = self._journal
         if wanted is None:
             # A file keeps what it has: others may use it with a SQLite where WAL is not safe.
-            is_empty = _value(db, "page_count") == 0
             wanted = "WAL" if found == "wal" or (is_empty and self._wal_is_safe) else _ROLLBACK
         if wanted == "WAL" and not self._wal_is_safe:
             raise self._unsafe_wal(what="a file in WAL mode")
@@ -463,7 +476,7 @@ class Loan:
         pool = file.pool
         with pool.lock:
             if pool.forking:
-                pool.let_fork()
+                file.let_fork(self._operation)
             pool.lent += 1
             self._generation = pool.generation
             db = self._db = pool.idle.pop() if pool.idle else None

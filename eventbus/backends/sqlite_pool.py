@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-__all__ = ["Pool"]
+__all__ = ["OrphanedChild", "Pool"]
+
+
+class OrphanedChild(Exception):  # noqa: N818 -- says what it is; it never leaves the backend
+    """A child of a process that was in the middle of an operation as it forked."""
 
 
 class Pool:
@@ -42,12 +46,21 @@ class Pool:
         self.lent = 0
         #: Raised by `close`: a connection that was lent before is not kept when it comes back.
         self.generation = 0
+        #: A fork is about to happen; or has, in the middle of an operation, and this is the child.
         self.forking = False
+        self._is_orphaned = False
         weakref.finalize(self, _close_all, self.idle)
         _watch_forks(weakref.ref(self))
 
     def let_fork(self) -> None:
-        """Wait for a fork that is about to happen: busy threads must let it begin."""
+        """
+        Wait for a fork that is about to happen: busy threads must let it begin.
+
+        Raises:
+            OrphanedChild: It has, in the middle of an operation, and this is the child.
+        """
+        if self._is_orphaned:
+            raise OrphanedChild
         # Bounded as in `before_fork`, and for the same case.
         self._changed.wait_for(lambda: not self.forking, timeout=self._patience)
 
@@ -92,13 +105,15 @@ class Pool:
     def after_fork(self) -> None:
         """Go on."""
         if self.forking:
-            self.forking = False
+            self.forking = self._is_orphaned
             self._changed.notify_all()
             self.lock.release()
 
     def after_fork_in_child(self) -> None:
         """Go on, in the child."""
-        # What other threads had borrowed, if waiting for it was in vain, stays with the parent.
+        # What others had borrowed, if waiting for it was in vain, stays with the parent; but what SQLite knows of
+        # its locks is here, too: it would write without any, and lose what it has committed.
+        self._is_orphaned = self._is_orphaned or self.lent > 0
         self.lent = 0
         self.after_fork()
 

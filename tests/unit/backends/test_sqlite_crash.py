@@ -18,7 +18,8 @@ from threading import Event, Thread
 import pytest
 
 from eventbus.backends.base import Charge, Sizes
-from eventbus.backends.sqlite import SqliteBackend
+from eventbus.backends.sqlite import SqliteBackend, wal_is_safe
+from eventbus.errors import BackendUnavailable
 from eventbus.queue.envelope import Envelope
 from eventbus.testing.clock import ManualClock
 
@@ -298,6 +299,82 @@ def test_a_fork_waits_for_a_connection_only_so_long(tmp_path):
         assert backend.size("jobs") == Sizes()
 
 
+def test_a_child_of_a_fork_amid_an_operation_is_refused_the_file(tmp_path):
+    """It would trust locks that only its parent has, and lose what it has committed."""
+    said = tmp_path / "said"
+
+    def push(backend):
+        try:
+            backend.push([job("child")])
+        except BackendUnavailable as error:
+            said.write_text(str(error))
+
+    with closing(SqliteBackend(tmp_path / "queue.db", busy_timeout=0.05)) as backend:
+        with backend._file.connection("interrupted"):
+            assert in_child(lambda: in_child(partial(push, backend))) == 0
+        assert "forked in the middle of an operation" in said.read_text()
+        backend.push([job("parent")])
+
+        assert in_child(partial(backend.push, [job("later")])) == 0
+        assert backend.size("jobs").ready == 2
+
+
+class Between:
+    """The driver, but what it was given happens between two looks of the first connection at the file."""
+
+    LOOKS = ("PRAGMA page_count", "PRAGMA journal_mode")
+
+    def __init__(self, happens):
+        self._happens = happens
+        self.statements = []
+
+    def __getattr__(self, name):
+        return getattr(DRIVER, name)
+
+    def connect(self, *args, **options):
+        return Watched(DRIVER.connect(*args, **options), self._look)
+
+    def _look(self, statement):
+        self.statements.append(statement)
+        if set(self.LOOKS) <= set(self.statements) and self._happens is not None:
+            happens, self._happens = self._happens, None
+            happens()
+
+
+class Watched:
+    """A connection whose statements are told of before they run."""
+
+    def __init__(self, connection, tell):
+        self._connection, self._tell = connection, tell
+
+    def __setattr__(self, name, value):
+        if name.startswith("_"):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._connection, name, value)
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+    def execute(self, statement, *values):
+        self._tell(statement)
+        return self._connection.execute(statement, *values)
+
+
+def test_who_opens_a_file_as_another_makes_it_does_not_change_its_journal(tmp_path):
+    """It would wait for as long as it may for a lock that the other never lets go of."""
+    with closing(SqliteBackend(tmp_path / "queue.db")) as first:
+        between = Between(lambda: first.push([job("a")]))
+        with closing(SqliteBackend(tmp_path / "queue.db", busy_timeout=0.1)) as second:
+            second._file._driver = between
+            second.push([job("b")])
+
+        assert first.size("jobs").ready == 2
+    wanted = "WAL" if wal_is_safe(DRIVER.sqlite_version_info) else "PERSIST"
+    changes = [one for one in between.statements if one.startswith("PRAGMA journal_mode =")]
+    assert changes == [f"PRAGMA journal_mode = {wanted}"]
+
+
 def test_a_backend_that_a_fork_began_without_is_not_disturbed_by_its_end(tmp_path):
     backend = SqliteBackend(tmp_path / "queue.db")
 
@@ -315,7 +392,8 @@ from importlib import import_module
 from secrets import token_hex
 
 from eventbus.backends import sqlite_file
-from eventbus.backends.sqlite import SqliteBackend
+from eventbus.backends.sqlite import SqliteBackend, wal_is_safe
+from eventbus.errors import BackendUnavailable
 from eventbus.queue.envelope import Envelope
 
 path, me, jobs = sys.argv[1], sys.argv[2], int(sys.argv[3])
