@@ -319,6 +319,22 @@ def test_a_child_of_a_fork_amid_an_operation_is_refused_the_file(tmp_path):
         assert backend.size("jobs").ready == 2
 
 
+def test_such_a_child_is_refused_the_file_for_good(tmp_path):
+    """What happens to it, step by step, in this process."""
+    with closing(SqliteBackend(tmp_path / "queue.db", busy_timeout=0.05)) as backend:
+        pool = backend._file.pool
+        with backend._file.connection("interrupted"):
+            pool.before_fork()
+            pool.after_fork_in_child()
+            # The interrupted operation is its parent's; it gives back what it had all the same.
+            pool.lent += 1
+        for _ in range(2):
+            with pytest.raises(BackendUnavailable, match="forked in the middle of an operation"):
+                backend.push([job("child")])
+            pool.before_fork()
+            pool.after_fork_in_child()
+
+
 class Between:
     """The driver, but what it was given happens between two looks of the first connection at the file."""
 
