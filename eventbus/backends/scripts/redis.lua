@@ -211,6 +211,8 @@ local function give(unique, keys, key, id, number, since, ends)
   redis.call('HSET', keys, id, key)
 end
 
+-- Of an envelope that only waits for its turn: no batch counts it, nobody follows it, nobody catches.
+local ALONE = '\n\n'
 local HELD = 9007199254740991
 local COUNTED = 9007199254740990
 local MILESTONES = {begun = 1, started = 2, failed = 4, canceled = 8, succeeded = 16, finished = 32}
@@ -402,6 +404,9 @@ local function let_come(plan, id)
     local due = plan.now + math.floor((tonumber(delay) or 0) * 1000000 + 0.5)
     coming(plan)
     redis.call('ZADD', plan.line, whole(due), spot)
+    if redis.call('HGET', plan.members, id) == ALONE then
+      redis.call('HDEL', plan.members, id) -- it is a job as any other from now on
+    end
   elseif tally then
     plan.begin(plan, id, tally)
   end

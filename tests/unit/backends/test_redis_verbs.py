@@ -25,6 +25,7 @@ from eventbus.errors import (
 )
 from eventbus.queue.envelope import Envelope
 from eventbus.testing.clock import ManualClock
+from eventbus.testing.contract.plans import ALL, begin, chained, members, run_all
 from tests.faults.proxy import Deed, Proxy
 from tests.unit.backends.redis_life import job
 
@@ -791,3 +792,16 @@ def test_a_bell_that_cannot_be_hung_is_hung_later(monkeypatch, backend, proxy):
         assert rings(bell)
         bell.close()
         bell.close()
+
+
+def test_what_has_run_of_plans_leaves_nothing_behind(backend, server):
+    begin(backend, members("x", "y"), waiting=ALL)
+    backend.push(chained("a", "b", catch="oh"))
+    backend.push(chained("c", "d", catch="never"))
+
+    run_all(backend, failing=["b"])
+    backend.purge(["b"])
+    backend.plans.forget(["b"])
+
+    left = {key.decode() for key in server.ask("KEYS", "*")}
+    assert left == {"eventbus:queues", "eventbus:{jobs}:numbers"}
