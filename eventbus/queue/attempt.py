@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from eventbus.queue import failed
     from eventbus.queue.batches import BatchHandle
-    from eventbus.queue.failed import FailedJob
     from eventbus.queue.following import Followers
     from eventbus.queue.limits import Limiters
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
             """Return the handle of a batch."""
             ...
 
-        def caught(self, queue: str, id: str) -> FailedJob | None:
+        def caught(self, queue: str, id: str) -> failed.FailedJob | None:
             """Return the failed job whose failure let another come."""
             ...
 
@@ -128,7 +128,7 @@ class Attempt:
             self.followers = self.plans.followers(self)
         return self.followers
 
-    def caught(self) -> FailedJob | None:
+    def caught(self) -> failed.FailedJob | None:
         """
         Return the failed job for which this one has come, the `catch` of its chain: its name, error and all.
 
@@ -149,7 +149,7 @@ class Attempt:
         """
         return None if self.plans is None else self.plans.caught(self.queue, self.id)
 
-    async def acaught(self) -> FailedJob | None:
+    async def acaught(self) -> failed.FailedJob | None:
         """Return what `caught` does, without blocking the loop."""
         import asyncio
 
