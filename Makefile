@@ -35,7 +35,7 @@ test: compiled  ## run the tests and every example of the docs
 
 faults: compiled  ## run the tests of faults with their full bars, into docs/explain/fault-results.md
 	@mkdir -p build && rm -f build/faults.jsonl
-	@EVENTBUS_FULL=1 FAULTS_RESULTS=$(abspath build/faults.jsonl) $(BIN)/python -m pytest tests/faults tests/unit/backends $(ARGS); \
+	@EVENTBUS_FULL=1 FAULTS_RESULTS=$(abspath build/faults.jsonl) $(BIN)/python -m pytest tests/faults tests/contract tests/unit/backends $(ARGS); \
 		status=$$?; $(BIN)/python tests/faults/report.py build/faults.jsonl build/soak.jsonl || status=$$?; exit $$status
 
 soak: compiled  ## work and kill for an hour, and see what grows; MINUTES=60

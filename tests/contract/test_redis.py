@@ -15,6 +15,7 @@ from eventbus.backends.redis import RedisBackend
 from eventbus.backends.redis_clients import linked
 from eventbus.testing.clock import ManualClock
 from eventbus.testing.contract import BackendContract
+from tests.faults.forms import FULL
 from tests.servers import Cluster, RedisServer, Sentinels
 
 
@@ -112,6 +113,8 @@ class TestRedisAsTheDocumentedUser(OneStore):
 
 
 class TestSentinelAsTheDocumentedUser(OneStore):
+    __test__ = FULL
+
     @pytest.fixture
     def url(self, redis_sentinels: Sentinels) -> Iterator[str]:
         user, _, of_sentinels = documented_users()
@@ -128,6 +131,8 @@ class TestSentinelAsTheDocumentedUser(OneStore):
 
 
 class TestClusterAsTheDocumentedUser(OneStore):
+    __test__ = FULL
+
     @pytest.fixture
     def url(self, redis_cluster: Cluster) -> Iterator[str]:
         user, more, _ = documented_users()

@@ -44,7 +44,7 @@ from tests.faults.statements import Breaking
 pytestmark = pytest.mark.timeout(3600 if FULL else 120)
 
 PROGRAMS = settings(
-    max_examples=2_000 if FULL else 40,
+    max_examples=2_000 if FULL else 25,
     stateful_step_count=30,
     deadline=None,
     derandomize=not FULL,

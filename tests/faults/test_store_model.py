@@ -44,7 +44,7 @@ pytestmark = pytest.mark.timeout(3600 if FULL else 120)
 
 #: The first programs are always the same ones; the full number is drawn anew each time.
 PROGRAMS = settings(
-    max_examples=5_000 if FULL else 50,
+    max_examples=5_000 if FULL else 35,
     stateful_step_count=40,
     deadline=None,
     derandomize=not FULL,
