@@ -215,7 +215,7 @@ class EventBus(LimitBus, PlanBus, JobBus):
             carried=self._carried,
             current=self._current,
             limiters=lambda: self.limiters,
-            running=lambda port: Running(self.planner, port),
+            running=lambda port, asked: Running(self.planner, port, asked),
             rules=rules,
             limits=limits,
         )

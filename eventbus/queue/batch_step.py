@@ -21,7 +21,8 @@ class BatchStep(Job, name="eventbus.batch", no_retry=BatchFailed, run_if_cancele
     What a batch itself has to do when a milestone is reached: it tells of it.
 
     The one without a milestone stands for the batch in a chain, or in another batch: where members failed that
-    were not allowed to, it fails; where it was canceled, it ends the chain. A batch that was pruned meanwhile has nothing to tell, and keeps nobody waiting.
+    were not allowed to, it fails; where it was canceled, it ends the chain. A batch that was pruned meanwhile has
+    nothing to tell, and keeps nobody waiting.
     """
 
     milestone: str = ""

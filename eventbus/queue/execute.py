@@ -54,8 +54,8 @@ from eventbus.queue.spans import OVERRUNS, NoTimeLimits, Span, TimeLimits, limit
 from eventbus.queue.turns import Turns
 
 if TYPE_CHECKING:
-    from eventbus.queue.attempt import RunningPlans
     from eventbus.queue.limits import Limiters
+    from eventbus.queue.turns import MakeRunning
 
 __all__ = ["Executor"]
 
@@ -79,7 +79,7 @@ class Executor:
         rules: What holds where a listener does not say.
         limits: How runs are ended that take too long.
         limiters: Returns the limits of the bus.
-        running: Returns what a job asks of its chain and its batch, of those of a port.
+        running: Returns what a job asks of its chain and its batch, of those of a port; as for `Turns`.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Executor:
         carried: Carried,
         current: ContextVar[Execution | None],
         limiters: Callable[[], Limiters],
-        running: Callable[[Port], RunningPlans],
+        running: MakeRunning,
         rules: Rules | None = None,
         limits: TimeLimits | None = None,
     ) -> None:
@@ -159,7 +159,6 @@ class Executor:
         execution.claim = claim
         self._reading.read(execution)
         self._turns.note(execution, port)
-        execution.unsure = False  # it was claimed just now
         execution.claim = None
         yield from self.run(execution, None)
         execution.claim = claim

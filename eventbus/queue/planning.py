@@ -40,9 +40,12 @@ class Running:
 
     _planner: Callable[[], Planner] = field(alias="planner")
     _port: Port = field(alias="port")
+    #: Called when a job asks for its batch.
+    _asked: Callable[[], None] = field(alias="asked")
 
     def batch(self, id: str) -> BatchHandle:
         """Return the handle of a batch."""
+        self._asked()
         return self._planner().handle(id, self._port.name, self._port)
 
     def caught(self, queue: str, id: str) -> FailedJob | None:

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from eventbus.backends.base import Claim
 from eventbus.backends.port import Port
 from eventbus.defaults import BATCH_TIME, KNOWN_CLAIMS
@@ -18,30 +16,11 @@ from eventbus.queue.execution import Execution
 from eventbus.queue.lifecycle import UniqueJobSkipped
 
 if TYPE_CHECKING:
-    from eventbus.queue.attempt import Attempt, RunningPlans
-    from eventbus.queue.batches import BatchHandle
-    from eventbus.queue.failed import FailedJob
-    from eventbus.queue.following import Followers
+    from eventbus.queue.attempt import RunningPlans
+
+    MakeRunning = Callable[[Port, Callable[[], None]], RunningPlans]
 
 __all__ = ["Turns"]
-
-
-@frozen
-class _Asked:
-    """The plans of a port, and who is told when a job asks for its batch: it may cancel that."""
-
-    plans: RunningPlans
-    note: Callable[[], None]
-
-    def batch(self, id: str) -> BatchHandle:
-        self.note()
-        return self.plans.batch(id)
-
-    def caught(self, queue: str, id: str) -> FailedJob | None:
-        return self.plans.caught(queue, id)
-
-    def followers(self, attempt: Attempt) -> Followers:
-        return self.plans.followers(attempt)
 
 
 class Turns:
@@ -49,14 +28,15 @@ class Turns:
     What one executor knows of the plans whose members it runs.
 
     Args:
-        running: Returns what a job asks of its chain and its batch, of those of a port.
+        running: Returns what a job asks of its chain and its batch, of those of a port; it is told here when
+            one asks for its batch, since it may cancel that.
         tell: Dispatches an event about a job.
         hears: Tells whether anybody would hear an event of this class.
     """
 
     def __init__(
         self,
-        running: Callable[[Port], RunningPlans],
+        running: MakeRunning,
         *,
         tell: Callable[[object], Walk],
         hears: Callable[[type], bool],
@@ -76,7 +56,7 @@ class Turns:
         """Let a job know its batch, and not run where that was canceled."""
         attempt, member = execution.attempt, execution.envelope.member
         if self._running is None or self._running[0] is not port:
-            self._running = port, _Asked(self._make_running(port), self.note_change)
+            self._running = port, self._make_running(port, self.note_change)
         attempt.plans = self._running[1]
         claim, entry = execution.claim, execution.entry
         if claim is not None and claim.token not in self._claims:

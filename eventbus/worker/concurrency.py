@@ -97,7 +97,7 @@ class _Feed(Rounds):
         super()._rest(State.WORKING if self.hands.busy and state is State.IDLE else state, limit)
 
     @override
-    def _work(self, claims: Sequence[Claim], claimed_at: float) -> None:
+    def _work(self, claims: Sequence[Claim], claimed_at: float, *, all_here: bool = False) -> None:
         self.hands.take_up(claims, claimed_at=claimed_at)
         self._ledger.holds_none()  # each job has its own by now
         self._start(claims)

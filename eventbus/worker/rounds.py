@@ -79,8 +79,15 @@ class Rounds(ABC):
         self._found = orders is not None
 
     @abstractmethod
-    def _work(self, claims: Sequence[Claim], claimed_at: float) -> None:
-        """Work on what was claimed, asked for at an instant of the monotonic clock."""
+    def _work(self, claims: Sequence[Claim], claimed_at: float, *, all_here: bool = False) -> None:
+        """
+        Work on what was claimed, asked for at an instant of the monotonic clock.
+
+        Args:
+            claims: What was claimed.
+            claimed_at: When.
+            all_here: None of it is for others, however long it takes.
+        """
 
     @abstractmethod
     def _room(self) -> int:
@@ -103,7 +110,8 @@ class Rounds(ABC):
             if reason := self._await_store():
                 return reason
             if first:
-                self._work(first, time.monotonic())
+                # Each is to run alone; whoever else took one would have others beside it.
+                self._work(first, time.monotonic(), all_here=True)
         finally:
             ready()
         self._bell = self._port.bell(self._turns.queues)

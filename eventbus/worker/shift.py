@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
@@ -126,8 +127,9 @@ class Shift(Rounds):
         return self._pace.size
 
     @override
-    def _work(self, claims: Sequence[Claim], claimed_at: float) -> None:
+    def _work(self, claims: Sequence[Claim], claimed_at: float, *, all_here: bool = False) -> None:
         began, before = time.monotonic(), self.processed
+        slack = math.inf if all_here else BATCH_SLACK * BATCH_TIME
         self.hand.take_up(claims, claimed_at=claimed_at)
         self._ledger.takes(claims)
         if len(claims) > 1:
@@ -136,7 +138,7 @@ class Shift(Rounds):
             while (claim := self.hand.begin()) is not None:
                 self._run(claim)
                 # Jobs that became slow keep no others waiting: whoever is idle takes what has not begun.
-                if self._stops.at_once() or time.monotonic() - began >= BATCH_SLACK * BATCH_TIME:
+                if self._stops.at_once() or time.monotonic() - began >= slack:
                     break
         finally:
             # Grouped acks, and members that have not begun, never outlive their batch.

@@ -220,3 +220,18 @@ def shop(tmp_path, monkeypatch):
     yield made
     made.close()
     sys.modules.pop("shop", None)
+
+
+@pytest.fixture
+def shop_on_redis(shop, redis_server, monkeypatch):
+    """A shop whose queue lies in Redis, which is empty."""
+    redis_server.ask("FLUSHALL")
+    monkeypatch.setenv("SHOP_URL", redis_server.url)
+    shop.environment["SHOP_URL"] = redis_server.url
+    return shop
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def each_shop(request):
+    """A shop with its queue in a file, and one with it in Redis."""
+    return request.getfixturevalue("shop_on_redis" if request.param == "redis" else "shop")

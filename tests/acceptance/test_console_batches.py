@@ -33,16 +33,11 @@ class Report(Job, name="report"):
 """
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def imports(request, shop, monkeypatch):
+@pytest.fixture
+def imports(each_shop):
     """A shop that imports rows, with its queue in a file or in Redis."""
-    if request.param == "redis":
-        server = request.getfixturevalue("redis_server")
-        server.ask("FLUSHALL")
-        monkeypatch.setenv("SHOP_URL", server.url)
-        shop.environment["SHOP_URL"] = server.url
-    shop.write(IMPORTS)
-    return shop
+    each_shop.write(IMPORTS)
+    return each_shop
 
 
 @pytest.fixture

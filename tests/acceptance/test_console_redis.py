@@ -29,12 +29,9 @@ EMAILS = ("--queue", "emails")
 
 
 @pytest.fixture
-def shipping(shop, redis_server, monkeypatch):
-    redis_server.ask("FLUSHALL")
-    monkeypatch.setenv("SHOP_URL", redis_server.url)
-    shop.environment["SHOP_URL"] = redis_server.url
-    shop.write(SHIPPING)
-    return shop
+def shipping(shop_on_redis):
+    shop_on_redis.write(SHIPPING)
+    return shop_on_redis
 
 
 @pytest.fixture

@@ -64,18 +64,7 @@ class Fetch(Job, name="fetch"):
 """
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def where(request, shop, monkeypatch):
-    """Where the queue lies."""
-    if request.param == "redis":
-        server = request.getfixturevalue("redis_server")
-        server.ask("FLUSHALL")
-        shop.environment["SHOP_URL"] = server.url
-        monkeypatch.setenv("SHOP_URL", server.url)
-    return request.param
-
-
-@pytest.mark.usefixtures("where")
+@pytest.mark.usefixtures("each_shop")
 def test_a_worker_runs_jobs_that_another_process_enqueued(shop):
     shop.write(JOBS)
     process, fetch = shop.module.Process, shop.module.Fetch
@@ -103,7 +92,7 @@ def test_a_worker_runs_jobs_that_another_process_enqueued(shop):
     assert statuses == ["gone", "gone", "failed", "failed", "gone"]
 
 
-@pytest.mark.usefixtures("where")
+@pytest.mark.usefixtures("each_shop")
 def test_a_handle_follows_its_job_while_a_worker_has_it(shop):
     shop.write(JOBS)
     shop.gate()
@@ -128,7 +117,7 @@ def test_a_handle_follows_its_job_while_a_worker_has_it(shop):
 
 
 @pytest.mark.parametrize("ways", [(), ("--threads", "2"), ("--concurrency", "2")], ids=str)
-@pytest.mark.usefixtures("where")
+@pytest.mark.usefixtures("each_shop")
 def test_a_handle_has_the_result_and_sees_the_progress(shop, ways):
     shop.write(JOBS)
     shop.gate()
@@ -157,7 +146,7 @@ def test_a_handle_has_the_result_and_sees_the_progress(shop, ways):
     assert [one.progress() for one in elsewhere] == [1, 0.5, 0.5]
 
 
-@pytest.mark.usefixtures("where")
+@pytest.mark.usefixtures("each_shop")
 def test_a_job_that_runs_again_after_its_worker_died_has_one_result(shop):
     shop.write(JOBS)
     handle = shop.bus.enqueue(shop.module.Count([4], "die"))

@@ -23,15 +23,10 @@ def finished(event: BatchFinished) -> None:
 """
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def shop_of_rows(request, shop, monkeypatch):
-    if request.param == "redis":
-        server = request.getfixturevalue("redis_server")
-        server.ask("FLUSHALL")
-        monkeypatch.setenv("SHOP_URL", server.url)
-        shop.environment["SHOP_URL"] = server.url
-    shop.write(ROWS)
-    return shop
+@pytest.fixture
+def shop_of_rows(each_shop):
+    each_shop.write(ROWS)
+    return each_shop
 
 
 def test_a_worker_tells_of_batches_that_another_program_made(shop_of_rows):

@@ -15,7 +15,7 @@ from eventbus.backends.redis import RedisBackend
 from eventbus.backends.redis_clients import linked
 from eventbus.testing.clock import ManualClock
 from eventbus.testing.contract import BackendContract
-from tests.faults.forms import FULL
+from tests.forms import FULL
 from tests.servers import Cluster, RedisServer, Sentinels
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from eventbus.backends.sqlite import load_driver, wal_is_safe
-from tests.faults.forms import FULL
 from tests.faults.harness import Arena, arena
 from tests.faults.report import JUDGED
 from tests.faults.stores import STORES
+from tests.forms import FULL
 
 
 class Results:

@@ -257,8 +257,9 @@ class Arena:
 
     def note_end(self, what: str, worker: str, **said: object) -> None:
         """Write down that a process was killed, or died, and with it all that worked in it."""
-        self.cut |= {job for name, job in self.running().items() if name in self.within(worker)}
-        for name in self.within(worker) or [worker]:
+        names = self.within(worker) or [worker]
+        self.cut |= {job for name, job in self.running().items() if name in names}
+        for name in names:
             self.log.add(what, worker=name, **said)
 
     def at_work(self, *, uncut: bool = False) -> list[str]:

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from eventbus.defaults import ERROR_TEXT_LIMIT
+from tests.forms import FULL
 
-from .forms import FULL
 from .hostile import MEASURED, Hostile, is_plain
 from .poison import APPLICATION, Poison, body, good
 

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from .forms import FULL
+from tests.forms import FULL
+
 from .hostile import MEASURED, Hostile
 from .poison import APPLICATION, Fate, Poison, body, data, fields, good, named, nested
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.forms import FULL
 from tests.faults.harness import Fleet
 from tests.faults.pools import DEADLY, produce_deadly
+from tests.forms import FULL
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -9,8 +9,8 @@ from contextlib import closing
 
 import pytest
 
-from tests.faults.forms import FULL
 from tests.faults.harness import Fleet, pause
+from tests.forms import FULL
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.forms import FULL
 from tests.faults.harness import Fleet
+from tests.forms import FULL
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -37,9 +37,9 @@ from eventbus.errors import BackendUnavailable, StoredUnknown
 from eventbus.queue.envelope import Envelope, Member
 from eventbus.testing.clock import ManualClock
 from tests.faults.cuts import CutMaker, cut_backend
-from tests.faults.forms import FULL
 from tests.faults.plan_model import PlanModel, PlannedBatch
 from tests.faults.statements import Breaking
+from tests.forms import FULL
 
 pytestmark = pytest.mark.timeout(3600 if FULL else 120)
 

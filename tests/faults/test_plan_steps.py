@@ -28,8 +28,8 @@ from eventbus.errors import BackendUnavailable, StoredUnknown
 from eventbus.queue.envelope import Envelope, Member
 from eventbus.testing.clock import ManualClock
 from tests.faults.cuts import CutMaker, cut_backend
-from tests.faults.forms import FULL
 from tests.faults.statements import Breaking
+from tests.forms import FULL
 
 #: At which steps it is cut: one in so many.
 STRIDE = 1 if FULL else 7

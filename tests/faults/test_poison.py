@@ -8,8 +8,8 @@ import os
 import pytest
 
 from eventbus.defaults import ERROR_TEXT_LIMIT
+from tests.forms import FULL
 
-from .forms import FULL
 from .hostile import MEASURED, Hostile, drain, is_plain
 from .poison import APPLICATION, CORPUS, SOUND, Fate, Poison, good
 

@@ -19,8 +19,8 @@ from attrs import Factory, asdict, define
 
 from eventbus.backends.sqlite import SqliteBackend, load_driver, wal_is_safe
 from eventbus.errors import BackendError, InvalidOption
-from tests.faults.forms import FULL
 from tests.faults.power_cut import Disk, nothing_unsynced, recorder, records
+from tests.forms import FULL
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 
 from tests.faults.conftest import WAL
-from tests.faults.forms import FULL
 from tests.faults.pools import DEADLY, Pool, failures, kill_watchers, produce_deadly, stop_often
+from tests.forms import FULL
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -20,11 +20,11 @@ from eventbus.backends.redis import RedisBackend
 from eventbus.backends.redis_clients import linked
 from eventbus.errors import BackendError, BackendUnavailable, LeaseLost, StoredUnknown
 from eventbus.queue.envelope import Envelope
-from tests.faults.forms import FULL
 from tests.faults.harness import Fleet, pause
 from tests.faults.proxy import Deed, Proxy
 from tests.faults.stores import Redis, consistency
 from tests.faults.test_redis_steps import said
+from tests.forms import FULL
 
 pytestmark = pytest.mark.timeout(900)
 

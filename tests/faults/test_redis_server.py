@@ -11,12 +11,12 @@ import pytest
 
 from eventbus.errors import BackendError, EventBusError, LeaseLost
 from tests.faults.checker import check
-from tests.faults.forms import FULL
 from tests.faults.harness import Fleet, pause
 from tests.faults.proxy import Proxy
 from tests.faults.stores import NAMES, Redis, consistency
 from tests.faults.test_redis_network import envelope, insist, port_at
 from tests.faults.test_redis_steps import said
+from tests.forms import FULL
 from tests.servers import server as redis
 
 pytestmark = pytest.mark.timeout(1800)

@@ -16,9 +16,9 @@ import pytest
 
 from eventbus.backends.redis_calls import scripts
 from tests.faults.forking import Forks
-from tests.faults.forms import FULL
 from tests.faults.proxy import Deed, Proxy
 from tests.faults.stores import Redis
+from tests.forms import FULL
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -19,9 +19,9 @@ from eventbus.backends.port import Port
 from eventbus.backends.sqlite import SqliteBackend, load_driver
 from eventbus.errors import EventBusError, LeaseLost, StoreDamaged
 from eventbus.queue.envelope import Envelope
-from tests.faults.forms import FULL
 from tests.faults.stores import STORES
 from tests.faults.test_store_unwritable import in_child
+from tests.forms import FULL
 
 pytestmark = pytest.mark.timeout(1200 if FULL else 120)
 

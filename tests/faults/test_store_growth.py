@@ -13,8 +13,8 @@ from eventbus.defaults import SQLITE_JOURNAL_SIZE
 from eventbus.errors import BackendUnavailable
 from eventbus.queue.envelope import Envelope
 from tests.faults.conftest import WAL
-from tests.faults.forms import FULL
 from tests.faults.stores import STORES
+from tests.forms import FULL
 
 pytestmark = pytest.mark.timeout(600 if FULL else 60)
 

@@ -36,9 +36,9 @@ from eventbus.errors import BackendUnavailable, LeaseLost, StoredUnknown
 from eventbus.queue.envelope import Envelope, UniqueKey
 from eventbus.testing.clock import ManualClock
 from tests.faults.cuts import CutMaker, cut_backend
-from tests.faults.forms import FULL
 from tests.faults.model import QUEUES, Model
 from tests.faults.statements import Breaking
+from tests.forms import FULL
 
 pytestmark = pytest.mark.timeout(3600 if FULL else 120)
 

@@ -22,8 +22,8 @@ from attrs import frozen
 
 from eventbus.backends.port import Port
 from eventbus.backends.sqlite import SqliteBackend, load_driver
-from tests.faults.forms import FULL
 from tests.faults.stores import STORES, integrity
+from tests.forms import FULL
 
 pytestmark = pytest.mark.timeout(900)
 

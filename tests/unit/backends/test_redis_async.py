@@ -27,8 +27,8 @@ from eventbus.errors import (
     UnsupportedOption,
 )
 from eventbus.queue.envelope import Envelope, new_id
-from tests.faults.forms import FULL
 from tests.faults.proxy import Deed, Proxy
+from tests.forms import FULL
 from tests.servers import await_that, free_port, server
 
 

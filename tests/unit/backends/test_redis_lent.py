@@ -19,7 +19,7 @@ from eventbus.backends.redis import RedisBackend
 from eventbus.backends.redis_clients import linked
 from eventbus.errors import BackendUnavailable, InvalidOption
 from eventbus.queue.envelope import new_id
-from tests.faults.forms import FULL
+from tests.forms import FULL
 from tests.unit.backends.redis_life import job, live, opened
 
 

@@ -44,15 +44,10 @@ class Fail(Job, name="canceled.fail", tries=1):
 APPLICATION: list[EventBus] = []
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
-def bus(request, tmp_path):
-    url = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/queue.db"}.get(request.param)
-    if url is None:
-        server = request.getfixturevalue("redis_server")
-        server.ask("FLUSHALL")
-        url = server.url
+@pytest.fixture
+def bus(store_url):
     RAN.clear()
-    with EventBus(connections={"default": url}) as bus:
+    with EventBus(connections={"default": store_url}) as bus:
         APPLICATION[:] = [bus]
         yield bus
 

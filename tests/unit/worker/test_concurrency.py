@@ -116,15 +116,10 @@ class Link(Job, name="concurrency.link"):
         RAN.append(self.number)
 
 
-@pytest.mark.parametrize("store", ["memory", "sqlite", "redis"])
 @pytest.mark.parametrize("options", [{}, {"batch": 1}, {"include_delayed": True}])
-def test_a_queue_is_empty_when_what_is_done_lets_no_other_come(request, tmp_path, store, options):
+def test_a_queue_is_empty_when_what_is_done_lets_no_other_come(store_url, options):
     """An ack that is not written yet may be what the next of a chain waits for."""
-    url = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/queue.db"}.get(store)
-    if url is None:
-        request.getfixturevalue("redis_server").ask("FLUSHALL")
-        url = request.getfixturevalue("redis_server").url
-    with EventBus(connections={"default": url}) as bus:
+    with EventBus(connections={"default": store_url}) as bus:
         bus.chain(Link(0), Link(1), bus.batch(Link(2), Link(3)), Link(4)).enqueue()
         bus.batch(*map(Link, range(10, 30)), on_done=Link(40)).enqueue()
 

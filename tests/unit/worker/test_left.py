@@ -12,7 +12,7 @@ from eventbus import EventBus, Job, JobFailed, ShouldQueue, listens
 from eventbus.backends.base import Sizes
 from eventbus.errors import BackendUnavailable, WorkerDied
 from eventbus.queue.envelope import Envelope
-from eventbus.worker import ExitCode, Worker
+from eventbus.worker import ExitCode, Worker, shift
 from eventbus.worker.ledger import NOTHING_LEFT, SharedLedger, make_file
 from eventbus.worker.left import settle_left
 from eventbus.worker.noting import NotingPort
@@ -319,6 +319,19 @@ def test_of_several_that_ran_each_is_held_to_run_alone(bus, port, several, how):
     for claim in alone:
         port.ack(claim)  # the claims are good
     assert all(ledger.left() == NOTHING_LEFT for ledger in ledgers)
+
+
+def test_those_that_are_to_run_alone_do_so_however_long_they_take(bus, several, monkeypatch):
+    """F9: nothing of them goes back to where others would run beside it."""
+    monkeypatch.setattr(shift, "BATCH_SLACK", 0)
+    ledgers, _ = several
+    worker = Worker(bus, threads=3, stop_when_empty=True)
+    worker.ledgers, worker.died = ledgers, "signal 11, SIGSEGV"
+
+    assert worker.run() is ExitCode.DONE
+
+    assert RAN[:3] == [0, 2, 4]
+    assert sorted(RAN[3:]) == [1, 3, 5]
 
 
 def test_the_one_that_is_over_its_time_is_the_one(bus, port, several):
