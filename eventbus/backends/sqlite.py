@@ -66,8 +66,6 @@ _PUSH: Final = _SQL["push"]
 
 #: Of which bodies how much is shown.
 _SHOWN: Final[Mapping[str, int]] = {"most": BODY_SIZE_LIMIT, "head": BODY_HEAD}
-#: Which are read.
-_READ: Final[Mapping[str, int]] = {"most": BODY_SIZE_LIMIT}
 
 #: When what waits for its turn is due.
 _HELD: Final[Mapping[str, int]] = {"counted": COUNTED, "held": HELD}

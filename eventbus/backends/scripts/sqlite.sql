@@ -568,7 +568,8 @@ LIMIT :limit;
 DELETE FROM batches WHERE id = :id RETURNING waiting;
 
 -- :flag
-INSERT OR REPLACE INTO flags (name, value, ends) VALUES (:name, :value, :ends);
+-- Preceded by `unflag` of its name, in the same transaction.
+INSERT INTO flags (name, value, ends) VALUES (:name, :value, :ends);
 
 -- :unflag
 -- With the others that have ended.
