@@ -15,7 +15,7 @@ from zlib import crc32
 
 from eventbus.backends.base import Claim, FailedJob, State, StoredJob
 from eventbus.backends.instants import COUNTED, HELD, LATEST, instant
-from eventbus.backends.plans import StoredBatch
+from eventbus.backends.plans import StoredBatch, Tally
 from eventbus.backends.sections import sections
 from eventbus.defaults import DURATION_LIMIT
 from eventbus.queue.envelope import Envelope, Member, new_id, valid_id
@@ -31,6 +31,7 @@ __all__ = [
     "statements",
     "stored_batch_of",
     "stored_job_of",
+    "tally_of",
 ]
 
 #: A row as a driver gives it: anything may be in it.
@@ -274,6 +275,29 @@ def stored_batch_of(row: Row) -> StoredBatch:
         canceled_at=None if canceled_at is None else _instant(canceled_at),
         finished_at=None if finished_at is None else _instant(finished_at),
         cursor=str(number),
+    )
+
+
+def tally_of(row: Row) -> Tally:
+    """
+    Return what is counted of a batch, of any row that the statement `tally` returned, but for what waits.
+
+    Example:
+        >>> tally = tally_of((3, "x", 2**63 - 1, 0, 1, 7, None, None))
+        >>> tally.total, tally.succeeded, tally.failed, tally.canceled_at
+        (3, 0, 1000000000, None)
+    """
+    *counts, allows, reached, canceled_at, finished_at = row
+    total, succeeded, failed, skipped = (_clamped(count, _MOST) for count in counts)
+    return Tally(
+        total=total,
+        succeeded=succeeded,
+        failed=failed,
+        skipped=skipped,
+        allows_failures=bool(allows),
+        reached=_clamped(reached, _MOST),
+        canceled_at=None if canceled_at is None else _clamped(canceled_at, LATEST),
+        finished_at=None if finished_at is None else _clamped(finished_at, LATEST),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
 
-from eventbus.backends.instants import span
+from eventbus.backends.instants import LATEST, span
 from eventbus.backends.limits import LimitStore, Window, ends_of, has_room_at, next_after, turn_at
 from eventbus.backends.sql import statements
 from eventbus.backends.sqlite_file import SqliteFile
@@ -74,7 +74,7 @@ class SqliteLimits(LimitStore):
         with self._file.transaction("enter") as db:
             now = self._now()
             [(others, first)] = db.execute(
-                _SQL["others_in"], {"name": name, "owner": owner, "now": now}
+                _SQL["others_in"], {"name": name, "owner": owner, "now": now, "latest": LATEST}
             ).fetchall()
             if others >= limit:
                 return float(first - now) / 1_000_000
@@ -91,5 +91,5 @@ class SqliteLimits(LimitStore):
 
 
 def _room_at(db: Connection, name: str, window: Window, now: int) -> int:
-    chosen = {"name": name, "key": window.key, "now": now}
+    chosen = {"name": name, "key": window.key, "now": now, "latest": LATEST}
     return has_room_at(db.execute(_SQL["spent"], chosen).fetchall(), window.allow)

@@ -12,7 +12,14 @@ from typing_extensions import override
 
 from eventbus.backends.instants import COUNTED, HELD, span
 from eventbus.backends.plans import Milestone, NewBatch, PlanStore, StoredBatch, Tally
-from eventbus.backends.sql import Row, member_of, place_of, statements, stored_batch_of
+from eventbus.backends.sql import (
+    Row,
+    member_of,
+    place_of,
+    statements,
+    stored_batch_of,
+    tally_of,
+)
 from eventbus.backends.sqlite_file import SqliteFile
 from eventbus.queue.envelope import Envelope, Member
 
@@ -222,19 +229,8 @@ class Passing:
                 noted[name] = noted.get(name, 0) + count
 
     def _tally(self, batch: str) -> tuple[Tally, Mapping[Milestone, list[str]]] | None:
-        for row in self._db.execute(_SQL["tally"], {"id": batch}).fetchall():
-            total, succeeded, failed, skipped, allows, reached, canceled_at, finished_at, text = row
-            tally = Tally(
-                total=total,
-                succeeded=succeeded,
-                failed=failed,
-                skipped=skipped,
-                allows_failures=bool(allows),
-                reached=reached,
-                canceled_at=canceled_at,
-                finished_at=finished_at,
-            )
-            return tally, _waiting(text)
+        for *counted, text in self._db.execute(_SQL["tally"], {"id": batch}).fetchall():
+            return tally_of(tuple(counted)), _waiting(text)
         return None
 
     def _tell(self, batch: str, tally: Tally) -> None:

@@ -535,9 +535,7 @@ VALUES (:id, :queue, :name, :allows_failures, :waiting, 0, 0, 0, 0, 0, :now)
 ON CONFLICT (id) DO NOTHING;
 
 -- :tally
-SELECT CAST(total AS INTEGER), CAST(succeeded AS INTEGER), CAST(failed AS INTEGER), CAST(skipped AS INTEGER),
-       allows_failures = 1, CAST(reached AS INTEGER), CAST(canceled_at AS INTEGER),
-       CAST(finished_at AS INTEGER), waiting
+SELECT total, succeeded, failed, skipped, allows_failures = 1, reached, canceled_at, finished_at, waiting
 FROM batches WHERE id = :id;
 
 -- :count
@@ -589,9 +587,9 @@ DELETE FROM kept WHERE name IN (SELECT name FROM kept WHERE ends <= :now LIMIT 1
 SELECT CAST(value AS BLOB) FROM kept WHERE name = :name AND ends > :now;
 
 -- :spent
--- Text sorts behind every number, and what is no number counts as nothing.
+-- Text sorts behind every number, and what ends at no instant counts as nothing.
 SELECT ends, CAST(count AS INTEGER) FROM spent
-WHERE name = :name AND key = :key AND ends > :now AND ends < ''
+WHERE name = :name AND key = :key AND ends > :now AND ends <= :latest
 ORDER BY ends;
 
 -- :spend
@@ -620,7 +618,7 @@ DELETE FROM turns WHERE name = :name AND key IN (SELECT value FROM json_each(:ke
 -- :others_in
 -- How many, and when the first of them ends.
 SELECT count(*), min(ends) FROM slots
-WHERE name = :name AND owner <> :owner AND ends > :now AND ends < '';
+WHERE name = :name AND owner <> :owner AND ends > :now AND ends <= :latest;
 
 -- :enter
 INSERT OR REPLACE INTO slots (name, owner, ends) VALUES (:name, :owner, :ends);

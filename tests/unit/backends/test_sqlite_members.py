@@ -125,3 +125,50 @@ def test_of_what_stands_alone_nothing_follows(backend):
     assert backend.cancel(["other"]) == ["other"]
 
     assert counts(backend) == (1, 0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "place", [{"batch": "b"}, {"next": ("jobs", "c")}, {"catch": ("jobs", "d")}]
+)
+def test_a_member_without_a_due_is_one_all_the_same(backend, place):
+    backend.push([envelope("a", **place)])
+    alter(backend, "UPDATE envelopes SET due = 'x'")
+
+    [found] = claim(backend)
+
+    assert found.envelope.member == Member(**place)
+
+
+def test_those_within_a_batch_are_kept_under_a_word_that_stays(backend):
+    """Another version of eventbus may have opened the batch."""
+    opened(backend, "a")
+    backend.plans.open([NewBatch(id="i", queue="jobs")], [envelope("x", batch="i")])
+    alter(backend, """UPDATE batches SET waiting = '{"within": ["i"]}' WHERE id = 'b'""")
+
+    backend.plans.cancel("b")
+
+    [inner] = backend.plans.find(ids=["i"], limit=1)
+    assert inner.canceled_at is not None
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        *("allows_failures", "reached", "total", "succeeded", "failed", "skipped"),
+        *("created_at", "canceled_at", "finished_at"),
+    ],
+)
+@pytest.mark.parametrize("value", ["x", b"\xff", -1, 2**63 - 1, 1e300, 1.5], ids=repr)
+def test_what_a_batch_has_counted_may_be_anything(backend, column, value):
+    opened(backend, "a", "c", "d")
+    alter(backend, f"UPDATE batches SET {column} = ?", value)
+    first, second, third = claim(backend)
+
+    assert backend.ack([first]) == []
+    assert backend.bury([second], error="boom", charge=Charge.ERROR) == []
+    assert backend.revive(["c"]) == ["c"]
+    backend.push([envelope("e", batch="b")])
+    assert backend.ack([third]) == []
+    assert len(backend.plans.find(limit=9)) == 1
+    assert backend.plans.cancel("b")
+    assert backend.plans.forget(["b"]) == ["b"]

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventbus.backends.base import Charge, Sizes, State
+from eventbus.backends.limits import Window
 from eventbus.backends.port import Port
 from eventbus.backends.sqlite import SqliteBackend
 from eventbus.defaults import BODY_HEAD, BODY_SIZE_LIMIT
@@ -173,11 +174,12 @@ def test_a_job_whose_due_is_no_number_is_due_now_behind_the_others(backend, port
     assert drained(port) == ["good", "bad"]
 
 
-def test_a_worker_that_waits_for_a_job_without_a_due_is_told_that_it_is_due(backend, port):
-    alter(backend, "due = 'x'")
+@pytest.mark.parametrize("value", ["x", "", b"y"])
+def test_a_worker_that_waits_for_a_job_without_a_due_is_told_that_it_is_due(backend, port, value):
+    alter(backend, "due = ?", value)
     port.cancel(["good"])
 
-    assert port.next_due(["jobs"]) == 0
+    assert port.next_due(["jobs"]) == port.next_due(["jobs"], leased=True) == 0
     assert drained(port) == ["bad"]
 
 
@@ -334,6 +336,45 @@ def test_no_row_whatever_is_in_it_ends_a_worker_or_is_lost(backend, clock, chang
             "SELECT (SELECT count(*) FROM envelopes) + (SELECT count(*) FROM failed)"
         ).fetchall()
     assert stored == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["spent SET ends = ?", "spent SET count = ?", "turns SET ends = ?", "slots SET ends = ?"],
+)
+@pytest.mark.parametrize("value", ["x", "", b"y", -1, HUGE, 1e300, float("inf"), 1.5])
+def test_what_a_limit_has_counted_may_be_anything(backend, change, value):
+    once = Window(key="ada", allow=1, every=60.0)
+
+    def use():
+        backend.limits.spend("mail", [once])
+        backend.limits.turn("mail", [once])
+        return backend.limits.enter("mail", "a", limit=1, life=60.0)
+
+    use()
+    with closing(DRIVER.connect(backend.path, isolation_level=None)) as db:
+        db.execute(f"UPDATE {change}", [value])
+
+    assert use() == 0.0
+    assert 0.0 < backend.limits.enter("mail", "b", limit=1, life=60.0) <= 60.0
+    assert backend.limits.leave("mail", "a")
+    backend.limits.refund("mail", ["ada"])
+    assert backend.limits.spend("mail", [once]) == 0.0
+
+
+# A file in which there are no tables, but what looks like them
+
+
+@pytest.mark.parametrize("table", ["envelopes", "failed"])
+def test_rows_that_lead_in_a_circle_are_told_of(backend, port, table):
+    """F29: whoever goes on from the last one would never end."""
+    port.bury(port.claim(["jobs"])[0], error="boom")
+    with closing(DRIVER.connect(backend.path, isolation_level=None)) as db:
+        db.execute(f"ALTER TABLE {table} RENAME TO once")
+        db.execute(f"CREATE VIEW {table} AS SELECT * FROM once UNION ALL SELECT * FROM once")
+
+    with pytest.raises(StoreDamaged, match=r"row (\d) comes behind row \1"):
+        list(port.each_stored() if table == "envelopes" else port.each_failed())
 
 
 # A file whose pages are damaged
