@@ -15,8 +15,10 @@ from eventbus.testing.contract.plans import (
     chained,
     run_all,
     stored,
+    waits,
 )
 from eventbus.testing.contract.suite import (
+    LONG,
     SHORT,
     Suite,
     claim_all,
@@ -58,12 +60,28 @@ class Chaining(Suite):
         assert [one.state for one in store.find(["b", "c"])] == [State.HELD] * 2
         assert [one.state for one in store.peek(limit=9)] == [State.LEASED, State.HELD, State.HELD]
 
-    def test_a_claim_says_what_it_is_a_member_of(self, store: Backend) -> None:
-        begin(store, chained("a", "b", batch="b", catch="c"))
+    def test_what_waits_for_its_turn_alone_is_never_due(self, store: Backend) -> None:
+        store.push([waits("a")])
+
+        assert store.next_due(["jobs"]) is None
+        assert store.next_due(["jobs"], leased=True) is None
+
+    @pytest.mark.parametrize(
+        "member",
+        [
+            Member(batch="b"),
+            Member(next=("jobs", "b")),
+            Member(catch=("jobs", "c")),
+            Member(batch="b", next=("jobs", "b"), catch=("jobs", "c")),
+        ],
+        ids=["batch", "next", "catch", "all"],
+    )
+    def test_a_claim_says_what_it_is_a_member_of(self, store: Backend, member: Member) -> None:
+        begin(store, [Envelope(id="a", queue="jobs", body=b"{}", member=member)])
 
         claim = claim_one(store)
 
-        assert claim.envelope.member == Member(batch="b", next=("jobs", "b"), catch=("jobs", "c"))
+        assert claim.envelope.member == member
 
     def test_a_stale_ack_lets_nobody_come(self, store: Backend) -> None:
         store.push(chained("a", "b"))
@@ -84,12 +102,13 @@ class Chaining(Suite):
     def test_a_turn_comes_after_the_delay_of_its_own(
         self, store: Backend, clock: ManualClock | None
     ) -> None:
-        store.push(chained("a", "b", delays=[0.0, SHORT]))
+        delay = SHORT if clock is None else LONG
+        store.push(chained("a", "b", delays=[0.0, delay]))
 
         store.ack([claim_one(store)])
 
         assert claim_all(store) == []
-        pass_time(clock, SHORT)
+        pass_time(clock, delay)
         assert ids(claim_all(store)) == ["b"]
 
     def test_members_lie_in_queues_of_their_own(self, store: Backend) -> None:

@@ -129,6 +129,16 @@ class Limiting(Suite):
         assert limits.spend("mail", [window(1)]) == 0.0
         assert limits.spend("mail", [window(1, key="bob")]) > 0.0
 
+    def test_with_what_is_refunded_go_the_turns_of_those_who_were_refused(
+        self, limits: LimitStore
+    ) -> None:
+        limits.spend("mail", [window(1)])
+        assert limits.turn("mail", [window(1)]) > 0.0
+
+        limits.refund("mail", ["ada"])
+
+        assert limits.turn("mail", [window(1)]) == 0.0
+
     def test_those_who_were_refused_come_back_one_after_the_other(self, limits: LimitStore) -> None:
         """As fast as the window lets pass: at LONG for 10, every sixty seconds."""
         for _ in range(10):

@@ -173,11 +173,12 @@ class Looking(Suite):
     def test_peek_shows_what_is_delayed_and_leaves_what_failed(self, backend: Backend) -> None:
         needs(backend, delay=True, failed_jobs=True)
         fail(backend)
-        backend.push([job(id="b", delay=LONG)])
+        pushed = job(id="b", delay=LONG)
+        backend.push([pushed])
 
         [delayed] = backend.peek(limit=10)
 
-        assert (delayed.envelope.id, delayed.state) == ("b", State.DELAYED)
+        assert (delayed.envelope, delayed.state) == (pushed, State.DELAYED)
 
     def test_peek_goes_on_from_its_cursor_and_sees_each_once(self, backend: Backend) -> None:
         names = [f"{number:02}" for number in range(25)]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
@@ -32,6 +33,7 @@ from eventbus.testing.contract.suite import (
     needs,
     pass_time,
 )
+from eventbus.testing.contract.telling import hears
 
 __all__ = ["Nesting"]
 
@@ -180,6 +182,28 @@ class Nesting(Suite):
         assert run_all(store) == ["a", "x"]
         assert counts(store) == (2, 1, 0, 1)
         assert batch_of(store).finished_at is not None
+
+    def test_a_bell_rings_for_what_a_batch_that_is_forgotten_lets_come(
+        self, store: Backend
+    ) -> None:
+        """It was the last that the one around it waited for."""
+        finished = {Milestone.FINISHED: ["finished"]}
+        outer = NewBatch(id="b", queue="jobs", within=["i"], waiting=finished)
+        nested = NewBatch(id="i", queue="jobs", waiting={Milestone.FINISHED: ["i"]})
+        end = Envelope(id="i", queue="jobs", body=b"{}", member=Member(batch="b", held=True))
+        envelopes = [end, waits("finished"), *members("x", batch="i")]
+        store.plans.open([outer, nested], envelopes)
+        claim = claim_one(store)
+        bell = store.bell(["jobs"])
+        if bell is None:
+            pytest.skip("the store does not call: workers look by themselves")
+
+        with closing(bell):
+            store.plans.forget(["i"])
+
+            assert hears(bell)
+        store.ack([claim])
+        assert run_all(store) == ["finished"]
 
     def test_with_a_batch_that_is_forgotten_go_those_that_follow_in_other_queues(
         self, store: Backend

@@ -351,6 +351,17 @@ class Uniqueness(Suite):
         assert not store.take(claim, UniqueKey(key="k"))
         assert store.push([only("b")]) == {}
 
+    def test_a_claim_that_another_has_by_now_takes_nothing(
+        self, store: Backend, clock: ManualClock | None
+    ) -> None:
+        store.push([job("a")])
+        lost = claim_one(store, lease=SHORT)
+        pass_time(clock, SHORT)
+        claim_one(store)
+
+        assert not store.take(lost, UniqueKey(key="k"))
+        assert store.push([only("b")]) == {}
+
     def test_a_store_that_looks_at_no_keys_says_so(self, backend: Backend) -> None:
         if backend.capabilities.unique:
             pytest.skip("the store looks at keys")
