@@ -49,6 +49,14 @@ def test_a_body_that_does_not_match_its_checksum_is_a_flaw(crc):
     assert "body is not as it was pushed" in flaws(row(crc=crc))
 
 
+def test_counters_that_are_all_of_another_kind_are_flaws_each():
+    names = ["attempts", "losses", "exceptions", "releases"]
+
+    text = flaws(row(**dict.fromkeys(names, 1.5)))
+
+    assert text == ", ".join(f"{name} is 1.5" for name in names)
+
+
 def test_each_flaw_is_named_and_none_is_shown_at_length():
     text = flaws(row(attempts="x" * 1000, delay=-1.0))
 

@@ -14,6 +14,7 @@ from threading import Thread
 import pytest
 
 from eventbus.backends.base import Charge
+from eventbus.backends.limits import Window
 from eventbus.backends.sqlite import SqliteBackend, load_driver, wal_is_safe
 from eventbus.defaults import (
     SQLITE_JOURNAL_SIZE,
@@ -209,6 +210,15 @@ def test_the_default_is_synced_fully(backend):
 def test_what_could_lose_a_job_is_no_option(path, options):
     with pytest.raises(InvalidOption, match="one of"):
         SqliteBackend(path, **options)
+
+
+@pytest.mark.parametrize("journal", ["PERSIST", "TRUNCATE", "DELETE"])
+def test_a_rollback_journal_that_is_not_synced_fully_is_refused(path, journal):
+    """Half of a commit might be rolled back after a power cut."""
+    backend = SqliteBackend(path, journal=journal, synchronous="NORMAL")
+
+    with pytest.raises(InvalidOption, match=f"FULL or EXTRA with journal={journal}"):
+        backend.push([JOB])
 
 
 # Whose file
@@ -551,6 +561,30 @@ def test_an_empty_queue_is_looked_at_without_the_lock_of_a_writer(path):
 
     writer.close()
     backend.close()
+
+
+def test_who_only_looks_whether_a_limit_has_room_needs_no_lock_of_a_writer(path):
+    once = Window(key="ada", allow=1, every=60.0)
+    with closing(SqliteBackend(path, busy_timeout=0.05)) as backend:
+        backend.push([JOB])
+        with closing(DRIVER.connect(path, isolation_level=None)) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+
+            assert backend.limits.spend("mail", [once], take=False) == 0.0
+
+
+def test_a_look_waits_for_one_who_commits(path, monkeypatch):
+    with closing(SqliteBackend(path, journal="PERSIST")) as backend:
+        backend.push([JOB])
+        writer = DRIVER.connect(path, isolation_level=None)
+        writer.execute("BEGIN EXCLUSIVE")
+        waited = []
+        monkeypatch.setattr(
+            "eventbus.backends.sqlite_file.time.sleep", lambda s: (waited.append(s), writer.close())
+        )
+
+        assert backend.size("jobs").ready == 1
+        assert len(waited) == 1
 
 
 def test_a_claim_looks_again_under_the_lock(backend, monkeypatch):

@@ -73,6 +73,7 @@ def test_what_is_wanted_in_order_is_not_sorted(db, statement):
         ("cancel", "SEARCH envelopes USING INDEX sqlite_autoindex_envelopes_1 (id=?)"),
         ("find", "SEARCH envelopes USING INDEX sqlite_autoindex_envelopes_1 (id=?)"),
         ("next_due", "SEARCH envelopes USING INDEX envelopes_in_line (queue=? AND due<?)"),
+        ("holder", "SEARCH envelopes USING INDEX envelopes_unique (queue=? AND unique_key=?)"),
         ("failed", "SEARCH failed USING INTEGER PRIMARY KEY (rowid>?)"),
         ("failed_named", "SEARCH failed USING INDEX sqlite_autoindex_failed_1 (id=? AND rowid>?)"),
         ("queues", "SEARCH envelopes USING COVERING INDEX envelopes_in_line (queue>?)"),

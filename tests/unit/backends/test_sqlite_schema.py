@@ -143,15 +143,16 @@ def old_file(request, version, driver, path):
 
 
 def tables(path):
-    """The shape of each table and index: columns, types, defaults."""
+    """The shape of each table and index: columns, types, defaults; and the rows that an index has."""
     with closing(DRIVER.connect(path)) as db:
-        names = [name for (name,) in db.execute("SELECT name FROM sqlite_master ORDER BY name")]
+        found = db.execute("SELECT name, type, sql FROM sqlite_master ORDER BY name").fetchall()
         return {
             name: (
                 sorted(row[1:] for row in db.execute(f"PRAGMA table_info({name})")),
                 [row[2] for row in db.execute(f"PRAGMA index_info({name})")],
+                kind == "index" and sql,
             )
-            for name in names
+            for name, kind, sql in found
         }
 
 

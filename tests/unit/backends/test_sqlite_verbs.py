@@ -8,8 +8,9 @@ from secrets import token_hex
 import pytest
 
 from eventbus.backends.base import Charge
+from eventbus.backends.limits import Window
 from eventbus.backends.sqlite import SqliteBackend
-from eventbus.defaults import BODY_SIZE_LIMIT, SQLITE_BUSY_TIMEOUT_LIMIT
+from eventbus.defaults import BODY_HEAD, BODY_SIZE_LIMIT, SQLITE_BUSY_TIMEOUT_LIMIT
 from eventbus.errors import BackendUnavailable, InvalidOption
 from eventbus.queue.envelope import Envelope
 from eventbus.testing.clock import ManualClock
@@ -18,6 +19,8 @@ from eventbus.testing.clock import ManualClock
 DRIVER = None
 
 pytestmark = pytest.mark.usefixtures("driver")
+
+ONCE = Window(key="ada", allow=1, every=60.0)
 
 
 def job(id, queue="jobs", **options):
@@ -107,6 +110,13 @@ VERBS = {
     "next_due": lambda backend, claims: backend.next_due(["jobs"]),
     "flag": lambda backend, claims: backend.flag("restart", "x"),
     "flags": lambda backend, claims: backend.flags(),
+    "spend": lambda backend, claims: backend.limits.spend("mail", [ONCE]),
+    "turn": lambda backend, claims: backend.limits.turn("mail", [ONCE]),
+    "refund": lambda backend, claims: backend.limits.refund("mail", ["ada"]),
+    "enter": lambda backend, claims: backend.limits.enter("mail", "a", limit=1, life=1),
+    "leave": lambda backend, claims: backend.limits.leave("mail", "a"),
+    "link": lambda backend, claims: backend.plans.link("jobs", "a", ("jobs", "b")),
+    "forget": lambda backend, claims: backend.plans.forget(["a"]),
     "apply_schema": lambda backend, claims: backend.apply_schema(),
 }
 
@@ -180,13 +190,43 @@ def test_a_body_that_was_mended_by_hand_is_bytes_to_every_verb(backend):
     backend.push([job("a")])
     mend = "UPDATE envelopes SET body = '{\"v\":1}', crc = NULL"
     alter(backend, mend)
-    assert [one.envelope.body for one in backend.peek(limit=1)] == [b'{"v":1}']
+    for [seen] in (backend.peek(limit=1), backend.find(["a"])):
+        assert seen.envelope.body == b'{"v":1}'
 
     [claim] = backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
     assert claim.envelope.body == b'{"v":1}'
 
     backend.release([claim], delay=60, charge=Charge.NOTHING, parked="an unknown name")
     assert [one.envelope.body for one in backend.peek(parked=True, limit=1)] == [b'{"v":1}']
+
+
+def test_a_failed_body_that_was_mended_by_hand_is_bytes_to_every_verb(backend):
+    backend.push([job("a")])
+    claims = backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
+    backend.bury(claims, error="", charge=Charge.ERROR)
+    alter(backend, "UPDATE failed SET body = '{\"v\":1}', crc = NULL")
+
+    for [failed] in (backend.failed(limit=1), backend.failed(ids=["a"], limit=1)):
+        assert failed.envelope.body == b'{"v":1}'
+
+
+def test_of_a_long_text_every_verb_shows_its_first_bytes(backend):
+    """Of letters that take two bytes each, half as many."""
+    head = "é".encode() * (BODY_HEAD // 2)
+    long = "é" * BODY_SIZE_LIMIT
+    backend.push([job("a")])
+    [claim] = backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
+    backend.release([claim], delay=60, charge=Charge.NOTHING, parked="an unknown name")
+    alter(backend, "UPDATE envelopes SET body = ?", long)
+    looks = (backend.peek(limit=1), backend.peek(parked=True, limit=1), backend.find(["a"]))
+    assert [one.envelope.body == head for [one] in looks] == [True] * 3
+
+    backend.push([job("b")])
+    claims = backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
+    backend.bury(claims, error="", charge=Charge.ERROR)
+    alter(backend, "UPDATE failed SET body = ?", long)
+    looks = (backend.failed(limit=1), backend.failed(ids=["b"], limit=1))
+    assert [one.envelope.body == head for [one] in looks] == [True] * 2
 
 
 def test_a_body_of_text_in_a_row_without_a_due_is_bytes(backend):
@@ -288,3 +328,30 @@ def test_a_release_that_keeps_its_place_is_due_with_its_own_delay(backend, clock
 
     claims = backend.claim(["jobs"], limit=3, lease=60, token=token_hex(16))
     assert [claim.envelope.id for claim in claims] == ["sooner", "later", "new"]
+
+
+def test_a_lease_that_has_just_ended_is_lost_and_not_given_back(backend, clock):
+    backend.push([job("a")])
+    token = token_hex(16)
+    backend.claim(["jobs"], limit=1, lease=60, token=token)
+    clock.advance(60)
+
+    assert backend.unclaim(["jobs"], token=token) == 0
+
+    [claim] = backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
+    assert claim.losses == 1
+
+
+@pytest.mark.parametrize("table", ["spent", "turns", "slots"])
+def test_what_a_limit_counted_is_let_go_of_when_it_has_ended(backend, clock, table):
+    """A limit for each customer is a row for each that ever came."""
+    limits = backend.limits
+    for number in range(20):
+        mine = Window(key=f"{number}", allow=1, every=1.0)
+        limits.spend("mail", [mine])
+        limits.turn("mail", [mine])
+        limits.enter(f"{number}", "a", limit=1, life=1.0)
+        clock.advance(10)
+
+    with closing(DRIVER.connect(backend.path)) as db:
+        assert db.execute(f"SELECT count(*) FROM {table}").fetchall() == [(1,)]
