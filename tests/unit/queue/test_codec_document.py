@@ -177,6 +177,10 @@ def test_a_document_is_read_as_it_was_written():
     assert read(write(written)) == written
 
 
+def test_a_document_that_is_logged_does_not_tell_its_data():
+    assert "order_id" not in repr(document())
+
+
 def test_what_is_written_is_ascii():
     body = write(document(name="shop:grüße_😀", data=b'["a"]', payload="args"))
 
@@ -338,8 +342,10 @@ def test_a_job_of_its_own_kind_has_no_event():
 
 
 def test_options_that_outgrow_the_document_are_the_producers_error():
-    with pytest.raises(EncodeError, match=r"order.shipped .* the whole job is"):
+    with pytest.raises(EncodeError, match=r"order.shipped .* the whole job is") as caught:
         write(document(options={"note": "x" * DOCUMENT_SIZE_LIMIT}))
+
+    assert caught.value.field == ""
 
 
 def test_a_job_that_is_filled_in_has_the_same_limit():
@@ -383,8 +389,10 @@ def test_a_class_inside_a_function_has_no_name():
     class Local:
         pass
 
-    with pytest.raises(EncodeError, match=r"inside a function.*@event"):
+    with pytest.raises(EncodeError, match=r"inside a function.*@event") as caught:
         wire_name(Local)
+
+    assert caught.value.field == ""
 
 
 def test_a_class_of_a_script_has_no_name(monkeypatch):

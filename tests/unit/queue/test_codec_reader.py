@@ -171,6 +171,26 @@ def test_what_is_long_beside_its_data_is_parsed_each_time(parsed, change):
     assert len(parsed) == 2
 
 
+@pytest.mark.parametrize("part", ["name", "options"])
+def test_what_is_just_short_enough_beside_its_data_is_compared(parsed, part):
+    def sized(size):
+        text = "x" * size
+        return another(**({"name": text} if part == "name" else {"options": {"k": text}}))
+
+    before, _, behind = write(sized(0)).partition(b',"data":')
+    parts = {
+        "name": before.removeprefix(b'{"v":1,"id":"b2'),
+        "options": behind.removeprefix(ONE.data).rpartition(b'"2026')[0],
+    }
+    other = sized(ALIKE_SIZE_LIMIT - len(parts[part]))
+    reader = Documents()
+
+    for _ in range(2):
+        assert reader.read(write(other), envelope="b2") == other
+
+    assert len(parsed) == 1
+
+
 def test_what_is_known_is_bounded(parsed):
     reader = Documents()
     for number in range(ALIKE_LIMIT + 1):
@@ -215,6 +235,13 @@ REFUSED = {
     "data that is too deep": BODY.replace(ONE.data, b"[" * 65 + b"]" * 65),
     "data that is not a number": BODY.replace(ONE.data, b"NaN"),
 }
+
+
+def test_an_id_that_is_another_once_it_is_read_is_refused():
+    body = BODY.replace(b'"a1"', rb'"\u00611"')
+
+    assert in_two_ways(body, r"\u00611") == [DecodeError, DecodeError]
+    assert in_two_ways(body, "a1") == [ONE, ONE]
 
 
 @pytest.mark.parametrize("why", REFUSED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import unicodedata
 from decimal import Decimal
@@ -77,6 +78,17 @@ def test_a_class_without_a_declared_name_is_found_by_where_it_lies():
     codec = table(Undeclared).lookup(own_name(Undeclared))
 
     assert (codec.name, codec.version) == (own_name(Undeclared), 1)
+
+
+def test_a_class_of_a_script_is_found_by_its_declared_name_alone(monkeypatch):
+    """In another process `__main__` is another script."""
+    monkeypatch.setattr(Shipped, "__module__", "__main__")
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    types = table(Shipped)
+
+    assert types.lookup("order.shipped").cls is Shipped
+    with pytest.raises(UnknownName):
+        types.lookup("__main__:Shipped")
 
 
 def test_a_class_added_twice_is_one():

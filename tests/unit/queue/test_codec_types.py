@@ -127,6 +127,11 @@ class Mixed(Enum):
     TEXT = "1"
 
 
+class Edge(Enum):
+    LEAST = -(2**63)
+    LARGEST = 2**64 - 1
+
+
 class Right(Flag):
     READ = auto()
     WRITE = auto()
@@ -148,6 +153,7 @@ class Leaving(IntFlag, boundary=EJECT):
 OrderId = NewType("OrderId", int)
 Names = TypeAliasType("Names", list[str])
 Nothing = TypeAliasType("Nothing", None)
+Listed = TypeAliasType("Listed", list[T], type_params=(T,))
 Duo = TypeAliasType("Duo", tuple[T, T], type_params=(T,))
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -188,6 +194,8 @@ VALUES = [
     (Level.HIGH, Level),
     (Mixed.NUMBER, Mixed),
     (Mixed.TEXT, Mixed),
+    (Edge.LEAST, Edge),
+    (Edge.LARGEST, Edge),
     (Right.READ | Right.WRITE, Right),
     (Right(0), Right),
     (Mode(5), Mode),
@@ -201,6 +209,7 @@ VALUES = [
     (["a"], Names),
     (None, Nothing),
     ((1, 2), Duo[int]),
+    ([1, "a"], Listed),
     (7, Annotated[int, "a note"]),
     (7, Annotated[int, {"a": ["note"]}]),
     (7, Final[int]),
@@ -390,6 +399,7 @@ STRICT = [
     (b'"a"', list[str]),
     (b"{}", list[str]),
     (b"[1, 1]", set[int]),
+    (b"[1, 1]", MutableSet[int]),
     (b"[[]]", set[Any]),
     (b"[1]", tuple[int, int]),
     (b"{}", tuple[int, int]),
@@ -407,6 +417,18 @@ STRICT = [
 @pytest.mark.parametrize("data, hint", STRICT, ids=range(len(STRICT)))
 def test_nothing_is_coerced(data, hint):
     assert refused_data(data, hint).reason.startswith("a payload.[0]")
+
+
+@pytest.mark.parametrize(
+    "data, hint, reason",
+    [
+        (b'"x"', date, "not a date: 'x'"),
+        (b'"2026-02-30"', date, "not a date: ValueError: day is out of range for month"),
+    ],
+    ids=["another form", "no such day"],
+)
+def test_text_that_is_no_such_value_is_refused_with_the_reason(data, hint, reason):
+    assert refused_data(data, hint).reason == f"a payload.[0]: {reason}"
 
 
 class Money(Decimal):
@@ -482,7 +504,7 @@ REFUSED = [
     (print, Callable[[], None], "Callable is abstract"),
     (int, type[int], "type has no form in JSON"),
     ("x", int | Any | list[int], "beside Any"),
-    ("x", "an unresolved hint", "no form in JSON"),
+    ("x", "an unresolved hint", "no form in JSON.*id of a thing"),
     (lambda: 1, Any, "function is not plain JSON"),
     (io.StringIO(), io.StringIO, "StringIO has no form in JSON"),
     (threading.Lock(), Any, "lock is not plain JSON"),
@@ -1137,11 +1159,14 @@ UNIONS = [
     (1, int | str, b"1"),
     (1.0, int | float, b"1.0"),
     (1, int | float, b"1"),
+    (1, float | int, b"1"),
+    (1.0, float | int, b"1.0"),
     (1, float | str, b"1.0"),
     (True, bool | int, b"true"),
     ("x", str | list[str], b'"x"'),
     ([1], str | list[int], b"[1]"),
     (Card("7"), Card | None, b'{"number":"7"}'),
+    (Card("7"), Card | int | float, b'{"number":"7"}'),
     (Card("7"), Card | Cash, b'{"pay.card":{"number":"7"}}'),
     (Cash(7), Card | Cash | None, b'{"pay.cash":{"amount":7}}'),
     (None, Card | Cash | None, b"null"),
@@ -1247,6 +1272,7 @@ def test_a_difference_inside_a_union_is_found():
     "hint, value, path",
     [
         (list[Drifting], [Drifting(1)], "[0][0].value"),
+        (Annotated[list[Drifting], msgspec.Meta(max_length=1)], [Drifting(1)], "[0][0].value"),
         (tuple[int, Drifting], (1, Drifting(1)), "[0][1].value"),
         (dict[str, Drifting], {"a": Drifting(1)}, "[0]['a'].value"),
         (dict[int, Drifting], {1: Drifting(1)}, "[0][1].value"),
@@ -1360,4 +1386,7 @@ class DeepHint:
 
 
 def test_a_name_hidden_in_an_alias_is_still_told():
-    assert "'Context'" in refusal(DeepHint([])).reason
+    error = refusal(DeepHint([]))
+
+    assert "'Context'" in error.reason
+    assert error.field == ""  # no annotation has it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -213,6 +214,20 @@ def test_a_spent_release_is_no_exception(make_bus, execute):
     bus.dispatch(Ordered())
 
     assert [execute(bus).outcome for _ in range(4)] == ["released"] * 3 + ["failed"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, asyncio.CancelledError])
+def test_what_was_settled_holds_whatever_is_raised_afterwards(make_bus, execute, error):
+    def work(event: Ordered, attempt: Attempt) -> None:
+        attempt.release(9)
+        raise error
+
+    bus = make_bus(listens(Ordered, queue=True, name="tell", tries=1)(work))
+    bus.dispatch(Ordered())
+
+    execution = execute(bus)
+
+    assert (execution.outcome, execution.delay) == (Outcome.RELEASED, 9)
 
 
 @pytest.mark.parametrize(

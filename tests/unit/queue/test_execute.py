@@ -751,6 +751,23 @@ def test_on_sync_a_cancelled_adispatch_is_cancelled(here):
 
 
 @listens(queue=True)
+async def delete_and_wait(event: Ordered, attempt: Attempt) -> None:
+    attempt.delete()
+    await asyncio.Event().wait()
+
+
+def test_on_sync_an_adispatch_whose_job_is_settled_is_cancelled_all_the_same(here):
+    async def run():
+        dispatch = asyncio.create_task(here(delete_and_wait).adispatch(Ordered()))
+        await asyncio.sleep(0)
+        dispatch.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await dispatch
+
+    asyncio.run(run())
+
+
+@listens(queue=True)
 async def wait_for_ever(event: Ordered) -> None:
     await asyncio.Event().wait()
 

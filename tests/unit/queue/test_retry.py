@@ -126,6 +126,14 @@ def test_no_jitter_is_no_chance():
     assert waits(jittered((1, 2), by=0)) == [1, 2, 2, 2]
 
 
+def test_an_exponential_backoff_without_jitter_leaves_chance_alone():
+    chance, untouched = Random(1), Random(1)
+
+    assert waits(exponential(1, random=chance)) == [1, 2, 4, 8]
+
+    assert chance.random() == untouched.random()
+
+
 @pytest.mark.parametrize(
     "make, arguments, options, option",
     [
