@@ -307,7 +307,7 @@ class Uniqueness(Suite):
         store.push([only("a", delay=LONG), job("b")])
         claim = claim_one(store)
 
-        assert not store.take(claim, UniqueKey(key="k"))
+        assert store.take(claim, UniqueKey(key="k")) is False
 
         assert store.take(claim, UniqueKey(key="other"))
 
@@ -325,7 +325,7 @@ class Uniqueness(Suite):
     ) -> None:
         store.push([only("a", delay=LONG, life=SHORT), job("b")])
         claim = claim_one(store)
-        assert not store.take(claim, UniqueKey(key="k"))
+        assert store.take(claim, UniqueKey(key="k")) is False
 
         pass_time(clock, SHORT)
 
@@ -348,7 +348,7 @@ class Uniqueness(Suite):
         claim = claim_one(store)
         store.ack([claim])
 
-        assert not store.take(claim, UniqueKey(key="k"))
+        assert store.take(claim, UniqueKey(key="k")) is False
         assert store.push([only("b")]) == {}
 
     def test_a_claim_that_another_has_by_now_takes_nothing(
@@ -359,7 +359,7 @@ class Uniqueness(Suite):
         pass_time(clock, SHORT)
         claim_one(store)
 
-        assert not store.take(lost, UniqueKey(key="k"))
+        assert store.take(lost, UniqueKey(key="k")) is False
         assert store.push([only("b")]) == {}
 
     def test_a_store_that_looks_at_no_keys_says_so(self, backend: Backend) -> None:
