@@ -21,7 +21,7 @@ from eventbus.backends.sql import (
     tally_of,
 )
 from eventbus.backends.sqlite_file import SqliteFile
-from eventbus.queue.envelope import Envelope, Member
+from eventbus.queue.envelope import Envelope, Member, valid_id
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -276,9 +276,10 @@ class Passing:
         self.rung += [queue for _, queue in found]
         return {*came, *(name for name, _ in found)}
 
-    def _unbegun(self, names: Iterable[str]) -> set[str]:
+    def _unbegun(self, names: Iterable[object]) -> set[str]:
         """Return which of these stand for batches that have not begun."""
-        found = self._db.execute(_SQL["unbegun"], {"ids": json.dumps(list(names))}).fetchall()
+        ids = [one for one in names if isinstance(one, str)]  # in a file there may be anything
+        found = self._db.execute(_SQL["unbegun"], {"ids": json.dumps(ids)}).fetchall()
         return {name for (name,) in found}
 
     def _begin(self, batch: str) -> None:
@@ -388,9 +389,11 @@ def _waiting(text: object) -> Mapping[Milestone, list[str]]:
 
 
 def _listed_in(text: object) -> dict[str, list[str]]:
-    """Return lists of ids by what they are for, of any text: nothing, where it is none of ours."""
+    """Return lists of ids by what they are for, of any text: what is none of ours is left out."""
     try:
         found: Any = json.loads(text) if isinstance(text, str) else {}
-        return {str(one): [str(name) for name in names] for one, names in found.items()}
-    except (ValueError, TypeError, AttributeError):
+        return {
+            str(one): [name for name in names if valid_id(name)] for one, names in found.items()
+        }
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return {}

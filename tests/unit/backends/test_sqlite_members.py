@@ -57,7 +57,14 @@ def test_a_member_that_cannot_be_run_counts_as_failed(backend):
     assert counts(backend) == (2, 0, 1, 0)
 
 
-@pytest.mark.parametrize("text", ["no JSON", "[1]", '{"finished": 1}', b"\xff"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("no JSON", "[1]", '{"finished": 1}', b"\xff", "[" * 100_000),
+        *('{"finished": [1, "\\ud800"]}', '{"within": ["\\ud800"]}', '{"within": [[]]}'),
+    ],
+    ids=range(8),
+)
 def test_what_waits_for_milestones_may_be_anything(backend, text):
     opened(backend, "a")
     alter(backend, "UPDATE batches SET waiting = ?", text)
@@ -77,6 +84,18 @@ def test_who_follows_may_be_anything(backend, place):
     assert backend.ack(claim(backend)) == []
 
     assert [one.envelope.id for one in backend.peek(limit=9)] == ["b"]
+
+
+@pytest.mark.parametrize("verb", ["clear", "claim"])
+def test_the_id_of_a_member_may_be_anything(backend, verb):
+    opened(backend, "a", "c")
+    alter(backend, "UPDATE envelopes SET id = x'ff' WHERE id = 'a'")
+
+    if verb == "clear":
+        assert backend.clear("jobs") == 2
+    else:
+        assert [one.envelope.id for one in claim(backend)] == ["c"]
+        assert counts(backend) == (2, 0, 1, 0)
 
 
 def test_a_member_of_a_batch_that_is_gone_counts_nowhere(backend):
