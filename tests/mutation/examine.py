@@ -216,9 +216,13 @@ def _settle_in(tree: Path) -> None:
     with suppress(ImportError):
         from hypothesis import Phase, settings
 
-        # The same examples each time; the first that fails is enough.
+        # The same examples each time; the first that fails is enough. A machine that is busy is no mistake.
         settings.register_profile(
-            "mutation", derandomize=True, database=None, phases=(Phase.explicit, Phase.generate)
+            "mutation",
+            derandomize=True,
+            deadline=None,
+            database=None,
+            phases=(Phase.explicit, Phase.generate),
         )
         settings.load_profile("mutation")
 
