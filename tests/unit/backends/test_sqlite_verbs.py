@@ -210,23 +210,33 @@ def test_a_failed_body_that_was_mended_by_hand_is_bytes_to_every_verb(backend):
         assert failed.envelope.body == b'{"v":1}'
 
 
-def test_of_a_long_text_every_verb_shows_its_first_bytes(backend):
-    """Of letters that take two bytes each, half as many."""
-    head = "é".encode() * (BODY_HEAD // 2)
-    long = "é" * BODY_SIZE_LIMIT
-    backend.push([job("a")])
-    [claim] = backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
-    backend.release([claim], delay=60, charge=Charge.NOTHING, parked="an unknown name")
-    alter(backend, "UPDATE envelopes SET body = ?", long)
-    looks = (backend.peek(limit=1), backend.peek(parked=True, limit=1), backend.find(["a"]))
-    assert [one.envelope.body == head for [one] in looks] == [True] * 3
+#: Of letters that take two bytes each, and more than are shown whole.
+LONG_TEXT = "é" * (BODY_SIZE_LIMIT // 2 + 1)
+HEAD = LONG_TEXT.encode()[:BODY_HEAD]
 
-    backend.push([job("b")])
+
+def test_of_a_long_text_every_verb_shows_its_first_bytes(backend):
+    backend.push([job("a")])
+    claims = backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
+    backend.release(claims, delay=60, charge=Charge.NOTHING, parked="an unknown name")
+    alter(backend, "UPDATE envelopes SET body = ?", LONG_TEXT)
+
+    for [seen] in (
+        backend.peek(limit=1),
+        backend.peek(parked=True, limit=1),
+        backend.find(["a"]),
+    ):
+        assert (seen.envelope.body == HEAD, seen.left_out > 0) == (True, True)
+
+
+def test_of_a_long_text_that_failed_every_verb_shows_its_first_bytes(backend):
+    backend.push([job("a")])
     claims = backend.claim(["jobs"], limit=1, lease=60, token=token_hex(16))
     backend.bury(claims, error="", charge=Charge.ERROR)
-    alter(backend, "UPDATE failed SET body = ?", long)
-    looks = (backend.failed(limit=1), backend.failed(ids=["b"], limit=1))
-    assert [one.envelope.body == head for [one] in looks] == [True] * 2
+    alter(backend, "UPDATE failed SET body = ?", LONG_TEXT)
+
+    for [failed] in (backend.failed(limit=1), backend.failed(ids=["a"], limit=1)):
+        assert (failed.envelope.body == HEAD, failed.left_out > 0) == (True, True)
 
 
 def test_a_body_of_text_in_a_row_without_a_due_is_bytes(backend):
