@@ -15,7 +15,8 @@ from typing import Any
 
 from eventbus.backends.port import Port
 from eventbus.backends.urls import open_backend
-from eventbus.queue.envelope import Envelope, new_id
+from eventbus.queue.envelope import Envelope
+from eventbus.values import new_id
 
 QUEUE = "default"
 

@@ -57,7 +57,8 @@ def store(place: str) -> Iterator[Any]:
 
 def jobs(queue: str, count: int, batch: str = "", *, chained: bool = False) -> list[Any]:
     """Return so many envelopes that do nothing."""
-    from eventbus.queue.envelope import Envelope, Member, new_id
+    from eventbus.queue.envelope import Envelope, Member
+    from eventbus.values import new_id
 
     ids = [new_id() for _ in range(count)]
     nexts: list[Any] = [None] * count
@@ -79,7 +80,7 @@ def jobs(queue: str, count: int, batch: str = "", *, chained: bool = False) -> l
 
 def open_batch(backend: Any, queue: str, count: int) -> None:
     from eventbus.backends.plans import NewBatch
-    from eventbus.queue.envelope import new_id
+    from eventbus.values import new_id
 
     batch = new_id()
     backend.plans.open([NewBatch(id=batch, queue=queue)], jobs(queue, count, batch))

@@ -22,7 +22,8 @@ from tables import US, Table
 
 from eventbus import EventBus, ShouldQueue
 from eventbus.backends.port import Port
-from eventbus.queue.envelope import Envelope, new_id
+from eventbus.queue.envelope import Envelope
+from eventbus.values import new_id
 
 BY_HAND = "by hand"
 PORT = f"{US}, `Port.push`"

@@ -14,7 +14,8 @@ from queued import WAITING, put_in, taken_out
 from tables import Table
 
 from eventbus import EventBus
-from eventbus.queue.envelope import Envelope, new_id
+from eventbus.queue.envelope import Envelope
+from eventbus.values import new_id
 
 
 def _waiting() -> Iterable[Any]:

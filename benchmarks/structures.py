@@ -24,7 +24,8 @@ from interleave import Contender
 from overheard import Said, overheard
 
 from eventbus import EventBus
-from eventbus.queue.envelope import Envelope, new_id
+from eventbus.queue.envelope import Envelope
+from eventbus.values import new_id
 
 MANY = 100
 SEED = 2026

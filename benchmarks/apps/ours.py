@@ -14,7 +14,8 @@ from listeners import OrderShipped
 
 from eventbus import EventBus, ShouldQueue
 from eventbus.backends.port import Port
-from eventbus.queue.envelope import Envelope, new_id
+from eventbus.queue.envelope import Envelope
+from eventbus.values import new_id
 
 #: What is pushed at once where many are.
 MANY = 100

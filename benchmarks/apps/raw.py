@@ -18,7 +18,8 @@ import redis
 from overheard import overheard
 
 from apps import ours
-from eventbus.queue.envelope import Envelope, new_id
+from eventbus.queue.envelope import Envelope
+from eventbus.values import new_id
 
 QUEUE = "raw"
 TAKEN = "raw:taken"

@@ -21,14 +21,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-from attrs import field, frozen
+from attrs import frozen
 
 from eventbus.backends.limits import LimitStore
 from eventbus.backends.plans import PlanStore
 from eventbus.errors import UnsupportedOption
 from eventbus.queue.envelope import Envelope, UniqueKey
+from eventbus.records import Record
 
 __all__ = [
     "Backend",
@@ -116,13 +117,14 @@ class State(StrEnum):
     HELD = "held"
 
 
-@frozen(kw_only=True)
-class Claim:
+class Claim(Record, frozen=True, kw_only=True):
     """The temporary right to run one envelope."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"token"})
 
     envelope: Envelope
     #: The fence: whoever holds a newer token has the job. Opaque.
-    token: str = field(repr=False)
+    token: str
     #: Tries spent by errors before this run, >= 0.
     attempts: int = 0
     #: Runs whose worker died, >= 0.

@@ -38,7 +38,7 @@ def instant(kept: int) -> datetime:
         >>> instant(86_400_000_000).day
         2
     """
-    return _EPOCH + timedelta(microseconds=kept)
+    return _EPOCH + timedelta(0, 0, kept)  # by place: half as long as by name
 
 
 def span(seconds: float) -> int:

@@ -12,7 +12,7 @@ from eventbus.backends.base import Backend
 from eventbus.backends.limits import Window
 from eventbus.defaults import LIMIT_KEY_LENGTH
 from eventbus.errors import InvalidOption
-from eventbus.queue.envelope import seconds
+from eventbus.values import seconds
 
 __all__ = ["LimitPort"]
 

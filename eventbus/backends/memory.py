@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
-from attrs import evolve
+from msgspec.structs import replace
 from typing_extensions import override
 
 from eventbus.backends.base import (
@@ -251,7 +251,7 @@ class MemoryBackend(Backend):
         with store.lock:
             jobs = _taken_out(store.failed, ids)
             for job in jobs:
-                again = evolve(job.envelope, unique=None)
+                again = replace(job.envelope, unique=None)
                 store.add(again, pushed_at=job.pushed_at, due=now)
                 store.plans.revived(again)
         store.bells.ring([job.envelope.queue for job in jobs])

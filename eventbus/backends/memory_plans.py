@@ -8,6 +8,7 @@ from itertools import count
 from typing import Protocol
 
 from attrs import evolve, frozen
+from msgspec.structs import replace
 from typing_extensions import override
 
 from eventbus.backends.instants import instant
@@ -268,7 +269,7 @@ class MemoryPlans(PlanStore):
             if one is None or one.envelope.queue != queue:
                 return False
             member = evolve(one.envelope.member or Member(), next=next)
-            one.envelope = evolve(one.envelope, member=member)
+            one.envelope = replace(one.envelope, member=member)
         return True
 
     @override

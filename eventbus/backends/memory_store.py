@@ -10,6 +10,7 @@ from threading import RLock
 from typing import Final
 
 from attrs import Factory, define, evolve
+from msgspec.structs import replace
 
 from eventbus.backends.base import Charge, Claim, FailedJob, State, StoredJob
 from eventbus.backends.bells import LocalBells
@@ -135,7 +136,7 @@ class Store:
         held = envelope.member is not None and envelope.member.held
         if held:
             assert envelope.member is not None
-            envelope = evolve(envelope, member=evolve(envelope.member, held=False))
+            envelope = replace(envelope, member=evolve(envelope.member, held=False))
         entry = Entry(
             envelope=envelope,
             pushed_at=pushed_at,
@@ -232,7 +233,7 @@ class Store:
         if holder not in ("", envelope.id) and (ends is None or now < ends):
             return False
         self.free(envelope)  # of another key, which it had in an attempt before
-        entry.envelope = evolve(envelope, unique=unique)
+        entry.envelope = replace(envelope, unique=unique)
         ends = now + timedelta(seconds=unique.life) if unique.life else None
         self.uniques[envelope.queue, unique.key] = envelope.id, ends, now
         return True

@@ -39,7 +39,8 @@ from eventbus.errors import (
     StoredUnknown,
     UnsupportedOption,
 )
-from eventbus.queue.envelope import Envelope, UniqueKey, seconds, valid_id, valid_name
+from eventbus.queue.envelope import Envelope, UniqueKey
+from eventbus.values import seconds, valid_id, valid_name
 
 __all__ = ["Port"]
 

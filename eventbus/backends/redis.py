@@ -42,7 +42,8 @@ from eventbus.backends.redis_records import places_of
 from eventbus.backends.redis_store import Store, steps
 from eventbus.defaults import DURATION_LIMIT, REDIS_PREFIX, REDIS_STEP
 from eventbus.errors import BackendError, StoredUnknown, UnsupportedOption
-from eventbus.queue.envelope import Envelope, UniqueKey, valid_name
+from eventbus.queue.envelope import Envelope, UniqueKey
+from eventbus.values import valid_name
 
 __all__ = ["RedisBackend"]
 

@@ -12,7 +12,7 @@ from eventbus.backends.redis_records import MOST, WORDS, Flaw, claim_of, is_alon
 from eventbus.backends.redis_store import Store, steps
 from eventbus.defaults import REDIS_STEP
 from eventbus.errors import DecodeError
-from eventbus.queue.envelope import new_id, valid_id
+from eventbus.values import new_id, valid_id
 
 __all__ = ["Claims"]
 

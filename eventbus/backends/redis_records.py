@@ -15,7 +15,8 @@ from eventbus.backends.base import Claim, FailedJob, State, StoredJob
 from eventbus.backends.instants import LATEST, instant
 from eventbus.backends.plans import StoredBatch
 from eventbus.defaults import BODY_SIZE_LIMIT, DURATION_LIMIT
-from eventbus.queue.envelope import Envelope, Member, valid_id
+from eventbus.queue.envelope import Envelope, Member
+from eventbus.values import valid_id
 
 __all__ = [
     "MOST",

@@ -18,7 +18,8 @@ from eventbus.backends.instants import COUNTED, HELD, LATEST, instant
 from eventbus.backends.plans import StoredBatch, Tally
 from eventbus.backends.sections import sections
 from eventbus.defaults import DURATION_LIMIT
-from eventbus.queue.envelope import Envelope, Member, new_id, valid_id
+from eventbus.queue.envelope import Envelope, Member
+from eventbus.values import new_id, valid_id
 
 __all__ = [
     "claim_of",
@@ -105,18 +106,18 @@ def flaws(row: Row) -> str:
         >>> flaws(("a", "jobs", b"{}", 0.0, "x", 0, 0, 0, 1735689600000000, None))
         "attempts is 'x'"
     """
-    *values, crc = row
-    body = row[2]
-    found: list[str] = []
-    if not _is_sane(row):
-        sane = mended(row)
-        body = sane[2]
-        found += [
-            f"{column} is {value!r:.100}"
-            for column, value, other in zip(_COLUMNS, values, sane[:-1], strict=True)
-            if value != other
-        ]
-    if crc is not None and crc != crc32(body):
+    is_sane = _is_sane(row)
+    sane = row if is_sane else mended(row)
+    body, crc = sane[2], row[9]
+    is_as_pushed = crc is None or crc == crc32(body)
+    if is_sane and is_as_pushed:
+        return ""  # nearly every one
+    found = [
+        f"{column} is {value!r:.100}"
+        for column, value, other in zip(_COLUMNS, row[:9], sane[:9], strict=True)
+        if value != other
+    ]
+    if not is_as_pushed:
         found.append("body is not as it was pushed; crc = NULL says that it was mended by hand")
     return ", ".join(found)
 

@@ -47,12 +47,16 @@ def settled(
         values: What the statements need besides.
     """
     by_token: dict[str, list[str]] = {}
+    alone = names == ("ack",)
     for claim in claims:
         by_token.setdefault(claim.token, []).append(claim.envelope.id)
+        alone = alone and claim.envelope.member is None
     stale: set[tuple[str, str]] = set()
     members: list[Row] = []
     for token, ids in by_token.items():
         chosen = {"token": token, "ids": json.dumps(ids), **values}
+        if alone and _acked_alone(db, chosen, len(ids)):
+            continue
         held: set[str] = set()
         for name in names:
             rows = db.execute(_SQL[name], chosen).fetchall()
@@ -72,6 +76,16 @@ def settled(
         rung = passing.rung
     lost = [one for one in claims if (one.token, one.envelope.id) in stale] if stale else []
     return lost, rung
+
+
+def _acked_alone(db: Connection, chosen: Mapping[str, object], count: int) -> bool:
+    """Remove so many envelopes; False, and nothing is removed, where one is not held, or is a member of something."""
+    db.execute("SAVEPOINT ack_alone")
+    are_gone = bool(db.execute(_SQL["ack_alone"], chosen).rowcount == count)
+    if not are_gone:
+        db.execute("ROLLBACK TO ack_alone")
+    db.execute("RELEASE ack_alone")
+    return are_gone
 
 
 def _value(db: Connection, statement: str, **values: object) -> Any:

@@ -14,7 +14,7 @@ from eventbus.backends.address import Address, apart, redacted
 from eventbus.backends.base import Backend, Clock
 from eventbus.defaults import QUEUE, SQLITE_BUSY_TIMEOUT
 from eventbus.errors import InvalidOption
-from eventbus.queue.envelope import valid_name
+from eventbus.values import valid_name
 
 __all__ = ["OpenBackend", "default_url", "open_backend", "redacted"]
 

@@ -14,7 +14,7 @@ from eventbus.console.exits import ExitCode, misused, say
 from eventbus.console.subjects import check_names, connection_option, duration, stores, told
 from eventbus.console.text import one_line
 from eventbus.errors import ConfigurationError
-from eventbus.queue.envelope import valid_name
+from eventbus.values import valid_name
 
 __all__ = ["pause", "restart", "resume"]
 

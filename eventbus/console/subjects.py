@@ -17,9 +17,9 @@ from eventbus.console.text import indented, json_lines
 from eventbus.defaults import BODY_HEAD
 from eventbus.errors import CodecError, ConfigurationError
 from eventbus.queue.codec.document import read
-from eventbus.queue.envelope import valid_name
 from eventbus.queue.options import seconds
 from eventbus.text import shown
+from eventbus.values import valid_name
 
 __all__ = [
     "Contents",

@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from eventbus.defaults import TRIES
 from eventbus.errors import InvalidOption, JobFailedByHand, UnsupportedOption
-from eventbus.queue.envelope import seconds
+from eventbus.values import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

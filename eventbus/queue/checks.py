@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from eventbus.errors import InvalidOption
-from eventbus.queue.envelope import seconds, valid_name
+from eventbus.values import seconds, valid_name
 
 __all__ = [
     "choice",

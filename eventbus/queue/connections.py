@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from eventbus.defaults import QUEUE
 from eventbus.errors import InvalidOption, UnknownConnection
-from eventbus.queue.envelope import valid_name
+from eventbus.values import valid_name
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -21,8 +21,9 @@ from eventbus.queue.codec.document import Template, instant
 from eventbus.queue.codec.jsontext import JSON
 from eventbus.queue.codec.typed import TypeCodec
 from eventbus.queue.connections import Connections
-from eventbus.queue.envelope import Envelope, new_id
+from eventbus.queue.envelope import Envelope
 from eventbus.queue.execution import Execution
+from eventbus.values import new_id
 
 __all__ = ["Direct", "Plain"]
 

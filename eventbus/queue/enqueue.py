@@ -23,7 +23,7 @@ from eventbus.queue.checks import deadline_of
 from eventbus.queue.codec.document import write
 from eventbus.queue.connections import Connections
 from eventbus.queue.direct import Direct, Plain
-from eventbus.queue.envelope import Envelope, new_id, seconds, valid_name
+from eventbus.queue.envelope import Envelope
 from eventbus.queue.execute import Executor
 from eventbus.queue.execution import Execution
 from eventbus.queue.fixed import Fixed
@@ -31,6 +31,7 @@ from eventbus.queue.lifecycle import LIFECYCLE, JobDebounced, UniqueJobSkipped
 from eventbus.queue.options import Method, QueueOptions
 from eventbus.queue.routes import Routes
 from eventbus.text import short
+from eventbus.values import new_id, seconds, valid_name
 
 __all__ = ["Enqueued", "Enqueuer"]
 

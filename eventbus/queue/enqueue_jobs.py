@@ -18,13 +18,14 @@ from eventbus.queue.checks import deadline_of, instant_or_seconds
 from eventbus.queue.codec.document import write
 from eventbus.queue.connections import Connections
 from eventbus.queue.enqueue import Enqueued, Enqueuer
-from eventbus.queue.envelope import Envelope, new_id, seconds, valid_id
+from eventbus.queue.envelope import Envelope
 from eventbus.queue.fixed import Fixed
 from eventbus.queue.handles import JobHandle, JobStatus
 from eventbus.queue.jobs import Job
 from eventbus.queue.options import Method
 from eventbus.queue.routes import Routes
 from eventbus.text import shown
+from eventbus.values import new_id, seconds, valid_id
 
 if TYPE_CHECKING:
     from datetime import timedelta

@@ -2,101 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import re
-import time
-from typing import Any, Final
+from typing import Any, ClassVar
 
 from attrs import field, frozen
+from typing_extensions import override
 
-from eventbus.defaults import DURATION_LIMIT, LIMIT_KEY_LENGTH, NAME_LENGTH
+from eventbus.defaults import LIMIT_KEY_LENGTH
 from eventbus.errors import InvalidOption
+from eventbus.records import Record
+from eventbus.values import seconds
 
-__all__ = ["Envelope", "Member", "UniqueKey", "new_id", "seconds", "valid_id", "valid_name"]
-
-_NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{NAME_LENGTH - 1}}}")
-
-
-def new_id() -> str:
-    """
-    Return a new job id: 32 hexadecimal digits, never handed out twice.
-
-    The first twelve are the time in milliseconds, so that later ids sort later: a store's index of them
-    grows at its end, and a push costs the same however much waits. The other twenty are random.
-
-    Example:
-        >>> len(new_id())
-        32
-    """
-    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
-
-
-def valid_id(id: object) -> bool:
-    """
-    Say whether `id` can be a job's: 1 to `NAME_LENGTH` printable ASCII characters.
-
-    Example:
-        >>> valid_id(new_id()), valid_id("")
-        (True, False)
-    """
-    return isinstance(id, str) and 0 < len(id) <= NAME_LENGTH and id.isascii() and id.isprintable()
-
-
-def valid_name(name: object, *, option: str = "queue", where: str = "") -> str:
-    """
-    Return `name` if it can be the name of a queue or a connection on every backend.
-
-    Args:
-        name: A `str` (a `StrEnum` member too).
-        option: What the name is for, for the error.
-        where: Who chose it, for the error.
-
-    Raises:
-        InvalidOption: It is empty, too long, or has a character that some server gives a meaning.
-
-    Example:
-        >>> valid_name("emails")
-        'emails'
-    """
-    if isinstance(name, str) and _NAME.fullmatch(name):
-        return str(name)
-    raise InvalidOption(
-        option=option,
-        value=name,
-        expected=f"1 to {NAME_LENGTH} letters, digits, '.', '_' or '-', the first a letter or digit",
-        where=where,
-    )
-
-
-def seconds(value: Any, *, option: str, where: str = "") -> float:
-    """
-    Return a duration in seconds.
-
-    Args:
-        value: A number, or a `timedelta`.
-        option: What the duration is for, for the error.
-        where: Who chose it, for the error.
-
-    Raises:
-        InvalidOption: It is neither a number from 0 to `DURATION_LIMIT` nor such a `timedelta`.
-
-    Example:
-        >>> seconds(90, option="delay")
-        90.0
-    """
-    # A timedelta, without importing datetime for those who give numbers.
-    total = getattr(value, "total_seconds", None)
-    plain: Any = total() if callable(total) else value
-    # What no store can keep is refused here, where it was said, not when it is to be stored.
-    number = isinstance(plain, int | float) and not isinstance(plain, bool)
-    if number and 0 <= plain <= DURATION_LIMIT:
-        return float(plain)
-    raise InvalidOption(
-        option=option,
-        value=value,
-        expected=f"0 to {DURATION_LIMIT:.0f} seconds, or a timedelta of as much",
-        where=where,
-    )
+__all__ = ["Envelope", "Member", "UniqueKey"]
 
 
 def _keyed(value: Any) -> str:
@@ -146,23 +62,36 @@ class Member:
     held: bool = False
 
 
-@frozen(kw_only=True)
-class Envelope:
+class Envelope(Record, frozen=True, kw_only=True, eq=False):
     """
     The stored form of a job: bytes for the store, and the little that the store must know.
 
-    Pushing two envelopes with the same `id` stores one.
+    Pushing two envelopes with the same `id` stores one. Two are equal if that, queue, body and delay are.
     """
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"body"})
 
     #: The job's id, the same in every attempt.
     id: str
     #: The queue it lies in.
     queue: str
     #: The job as one JSON document (`eventbus.queue.codec.document`); opaque to backends.
-    body: bytes = field(repr=False)
+    body: bytes
     #: Seconds from the push until it may be claimed.
     delay: float = 0.0
     #: What no other in its queue may have; told to a store, and not handed out with a claim.
-    unique: UniqueKey | None = field(default=None, eq=False)
+    unique: UniqueKey | None = None
     #: Its place in a plan; None for what stands alone.
-    member: Member | None = field(default=None, eq=False)
+    member: Member | None = None
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Envelope) and self._told == other._told
+
+    @override
+    def __hash__(self) -> int:
+        return hash(self._told)
+
+    @property
+    def _told(self) -> tuple[Any, ...]:
+        return self.id, self.queue, self.body, self.delay

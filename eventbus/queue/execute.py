@@ -22,7 +22,7 @@ from eventbus.queue.attempt import Attempt, introduced
 from eventbus.queue.carried import Carried
 from eventbus.queue.catalogue import Catalogue
 from eventbus.queue.deciding import backoff_said, decided
-from eventbus.queue.envelope import Envelope, new_id
+from eventbus.queue.envelope import Envelope
 from eventbus.queue.execution import (
     DONE,
     Decision,
@@ -52,6 +52,7 @@ from eventbus.queue.results import report
 from eventbus.queue.settling import PortSettler, Settler, note_loss, settled, write_result
 from eventbus.queue.spans import OVERRUNS, NoTimeLimits, Span, TimeLimits, limited
 from eventbus.queue.turns import Turns
+from eventbus.values import new_id
 
 if TYPE_CHECKING:
     from eventbus.queue.limits import Limiters

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
-from attrs import define, evolve, field, frozen
+import msgspec
+from attrs import evolve, frozen
 
 from eventbus.backends.base import Charge, Claim
 from eventbus.backends.port import Port
@@ -61,12 +62,15 @@ class Decision:
     parked: str = ""
 
 
+def _forgotten(tries: int) -> None:
+    """Nobody is told."""
+
+
 #: The listener returned.
 DONE: Final = Decision(outcome=Outcome.SUCCEEDED)
 
 
-@define(kw_only=True, eq=False)
-class Execution:
+class Execution(msgspec.Struct, kw_only=True, eq=False):
     """One run of one job."""
 
     envelope: Envelope
@@ -104,11 +108,11 @@ class Execution:
     #: Seconds that its run may take, and each step that follows it; 0 is no limit.
     limit: float = 0.0
     #: Told how often the job may be tried, where its listener had to be built to say so.
-    note_tries: Callable[[int], None] = field(default=lambda _: None, repr=False)
+    note_tries: Callable[[int], None] = _forgotten
     #: The lease turned out lost when the job was to be settled.
     lost: bool = False
     #: Holds one decision; two threads may come to one, and the first counts.
-    _decisions: dict[str, Decision] = field(init=False, factory=dict)
+    _decisions: dict[str, Decision] = msgspec.field(default_factory=dict[str, Decision])
 
     def decide(self, decision: Decision) -> bool:
         """Make `decision` the one that counts; False if there was one already."""

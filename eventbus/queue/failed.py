@@ -13,8 +13,8 @@ from eventbus.backends.port import Port
 from eventbus.errors import CodecError, FailedJobNotFound, InvalidOption
 from eventbus.queue.codec.document import read
 from eventbus.queue.connections import Connections
-from eventbus.queue.envelope import seconds, valid_name
 from eventbus.queue.fixed import read_fixed
+from eventbus.values import seconds, valid_name
 
 __all__ = ["FailedJob", "FailedJobs", "ParkedJob", "shown_failure"]
 

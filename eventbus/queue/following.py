@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve, field
+from msgspec.structs import replace
 
 from eventbus.backends.base import Claim
 from eventbus.backends.port import Port
@@ -107,7 +108,7 @@ def followed(port: Port, claim: Claim, followers: Followers) -> Claim:
                 member = _follow(port, claim.envelope, member, last[0])
             else:
                 port.plans.link(tail.queue, tail.id, (last[0].queue, last[0].id))
-    return evolve(claim, envelope=evolve(claim.envelope, member=member))
+    return replace(claim, envelope=replace(claim.envelope, member=member))
 
 
 def _linked(
@@ -119,7 +120,7 @@ def _linked(
     for one in reversed(envelopes):
         member = Member(batch=like.batch, next=following, catch=like.catch, held=True)
         # In a batch all lie where it lies.
-        found.append(evolve(one, member=member))
+        found.append(replace(one, member=member))
         following = one.queue, one.id
     return found[::-1]
 

@@ -12,8 +12,8 @@ from attrs import field, frozen
 from eventbus.backends.base import State
 from eventbus.defaults import RESULT_INTERVAL
 from eventbus.errors import NoResult
-from eventbus.queue.envelope import seconds
 from eventbus.queue.results import progress_of, result_of
+from eventbus.values import seconds
 
 if TYPE_CHECKING:
     from datetime import timedelta

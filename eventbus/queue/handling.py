@@ -18,7 +18,6 @@ from eventbus.dispatch.waiting import Blocking, Walk
 from eventbus.errors import DeadlinePassed, JobLost, TriesExhausted
 from eventbus.queue.attempt import Attempt, introduced
 from eventbus.queue.catalogue import Catalogue, Entry
-from eventbus.queue.envelope import seconds
 from eventbus.queue.execution import Execution, Rules, caught, warn_of_overrun
 from eventbus.queue.middleware import middleware_of
 from eventbus.queue.options import Method, whole_tries
@@ -26,6 +25,7 @@ from eventbus.queue.reading import arguments_of
 from eventbus.queue.retry import exhausted
 from eventbus.queue.settling import free_key
 from eventbus.queue.spans import OVERRUNS, Span, TimeLimits, limited
+from eventbus.values import seconds
 
 if TYPE_CHECKING:
     from eventbus.queue.limits import Limiters
@@ -110,10 +110,11 @@ class Handling:
     def call_plainly(self, execution: Execution, way: Way) -> BaseException | None:
         """Call a listener for which nothing is built but itself; return what it raised."""
         entry = _known(execution)
-        function = entry.target.function
-        call = partial(
-            function if entry.target.owner is None else partial(_call_new, execution),
-            *(execution.arguments or ()),
+        target, arguments = entry.target, execution.arguments or ()
+        call = (
+            partial(target.function, *arguments)
+            if target.owner is None
+            else partial(_call_new, execution, target, *arguments)
         )
         if way.attempt:
             call = partial(call, **dict.fromkeys(way.attempt, execution.attempt))
@@ -258,7 +259,7 @@ class Handling:
             asked = _asked(execution, tries)
             attempt.tries = whole_tries(asked, where=attempt.name)
             execution.note_tries(attempt.tries)
-        if claim is not None and exhausted(attempt.tries, claim.attempts):
+        if claim is not None and claim.attempts and exhausted(attempt.tries, claim.attempts):
             execution.began = False
             raise TriesExhausted(
                 listener=attempt.name, tries=attempt.tries, attempts=claim.attempts
@@ -361,9 +362,8 @@ def _called_now(execution: Execution, call: Callable[[], Any]) -> Walk:
     return answer
 
 
-def _call_new(execution: Execution, *arguments: Any, **extra: Any) -> Any:
+def _call_new(execution: Execution, target: Target, *arguments: Any, **extra: Any) -> Any:
     """Build a listener that needs nothing, and call it."""
-    target = _known(execution).target
     assert target.owner is not None  # asked for only then
     execution.instance = introduced(target.owner(), execution.attempt)
     return getattr(execution.instance, target.method)(*arguments, **extra)

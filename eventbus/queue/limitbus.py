@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from eventbus.defaults import SLOT_LIFE
-from eventbus.queue.envelope import seconds
+from eventbus.values import seconds
 
 if TYPE_CHECKING:
     from contextvars import ContextVar

@@ -15,9 +15,9 @@ from eventbus.dispatch.around import Step
 from eventbus.dispatch.waiting import Blocking, Walk
 from eventbus.errors import BackendError, InvalidOption, LimitExceeded
 from eventbus.queue.attempt import Attempt
-from eventbus.queue.envelope import seconds
 from eventbus.queue.limits import Limit, Limiters, keyed, lasting, whole
 from eventbus.text import short
+from eventbus.values import seconds
 
 if TYPE_CHECKING:
     from datetime import timedelta

@@ -13,8 +13,8 @@ from eventbus.backends.limits import Window
 from eventbus.defaults import LIMIT_KEY_LENGTH
 from eventbus.dispatch.hints import is_async
 from eventbus.errors import InvalidOption, UnknownLimiter
-from eventbus.queue.envelope import seconds, valid_name
 from eventbus.queue.throttling import Funnel, Throttle
+from eventbus.values import seconds, valid_name
 
 if TYPE_CHECKING:
     from datetime import timedelta

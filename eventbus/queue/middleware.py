@@ -13,7 +13,7 @@ from eventbus.dispatch.around import Step
 from eventbus.dispatch.waiting import Walk
 from eventbus.errors import InvalidOption
 from eventbus.queue.attempt import Attempt
-from eventbus.queue.envelope import seconds
+from eventbus.values import seconds
 
 if TYPE_CHECKING:
     from datetime import timedelta

@@ -14,10 +14,10 @@ from eventbus.dispatch.notes import LOGGER, debugging
 from eventbus.errors import InvalidOption, ListenError, UnknownOption
 from eventbus.queue import checks
 from eventbus.queue.checks import whole_tries
-from eventbus.queue.envelope import seconds
 from eventbus.queue.middleware import middleware_of
 from eventbus.queue.retry import backoff_of
 from eventbus.queue.uniqueness import Debounce, Unique, debounce_of, key_of, unique_of
+from eventbus.values import seconds
 
 __all__ = [
     "HOOKS",

@@ -15,10 +15,11 @@ from eventbus.dispatch.waiting import Walk
 from eventbus.errors import InvalidOption
 from eventbus.queue.batch_step import BatchStep
 from eventbus.queue.enqueue_jobs import JobEnqueuer, Made, Said
-from eventbus.queue.envelope import Envelope, new_id
+from eventbus.queue.envelope import Envelope
 from eventbus.queue.jobs import Job
 from eventbus.queue.lifecycle import BatchCanceled, BatchFinished, BatchStarted
 from eventbus.queue.plans import Batch, Chain
+from eventbus.values import new_id
 
 __all__ = ["Group", "Maker", "Run", "Step", "called", "groups_in", "steps_in"]
 

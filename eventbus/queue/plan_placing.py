@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attrs import define, evolve, field
+from msgspec.structs import replace
 
 from eventbus.backends.plans import Milestone, NewBatch
 from eventbus.queue.envelope import Envelope, Member
@@ -29,7 +30,7 @@ class Placed:
         """Give a job its place; return where it lies."""
         one = step.envelope
         queue = one.queue if queue is None else queue
-        self.envelopes.append(evolve(one, queue=queue, member=member, unique=None))
+        self.envelopes.append(replace(one, queue=queue, member=member, unique=None))
         return queue, one.id
 
     def place_run(self, run: Run, queue: str | None, *, batch: str, begun: bool) -> Spot:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from eventbus.defaults import BATCH_NAME_LENGTH
 from eventbus.dispatch.waiting import Walk, adrive, drive
 from eventbus.errors import InvalidOption
-from eventbus.queue.envelope import seconds, valid_name
 from eventbus.queue.jobbus import Here, JobBus
+from eventbus.values import seconds, valid_name
 
 if TYPE_CHECKING:
     from eventbus.queue.batches import BatchHandle, BatchState

@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
+from msgspec.structs import replace
 
 from eventbus.backends.port import Port
 from eventbus.dispatch.waiting import Blocking, Walk
@@ -67,7 +68,7 @@ class Running:
             )
             # All of a batch lies in one queue.
             return (
-                [evolve(one, queue=attempt.queue) for one in found] if attempt.batch_id else found
+                [replace(one, queue=attempt.queue) for one in found] if attempt.batch_id else found
             )
 
         return Followers(make)
@@ -174,7 +175,7 @@ class Planner:
             return self._enqueuer.connections.in_process(connection)  # a fake has it
         here = self._enqueuer.enqueuer.place(connection)[1]
         if here:
-            envelopes = [evolve(one, delay=0.0) for one in placed.envelopes]
+            envelopes = [replace(one, delay=0.0) for one in placed.envelopes]
             port = self._enqueuer.connections.in_process(connection)
             port.plans.open(placed.batches, envelopes)
             yield from self._tell_of(event)
@@ -200,7 +201,7 @@ class Planner:
             execution = yield from self._run_here(claim, port, connection)
             error = execution.error
             if error is None:
-                port.ack(evolve(execution.claim, skipped=execution.outcome is Outcome.SKIPPED))
+                port.ack(replace(execution.claim, skipped=execution.outcome is Outcome.SKIPPED))
                 continue
             port.bury(claim, error=error_text(error))
             if not isinstance(error, Exception):
@@ -254,7 +255,7 @@ class Planner:
         walk = self._next_ones(given, after=after, first=first, connection=connection, queue=queue)
         steps: list[Step] = self._drive(walk, "chain")
         self._check_connection(steps, connection)
-        return [evolve(one.envelope, unique=None) for one in steps]
+        return [replace(one.envelope, unique=None) for one in steps]
 
     def _next_ones(
         self, given: Iterable[Any], *, after: str, first: int, connection: str, queue: str

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from eventbus.defaults import BACKOFF_LIMIT
 from eventbus.errors import InvalidOption
-from eventbus.queue.envelope import seconds
+from eventbus.values import seconds
 
 if TYPE_CHECKING:
     from datetime import timedelta

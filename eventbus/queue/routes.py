@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 
 from eventbus.dispatch.targets import Target, describe, load, target_of
 from eventbus.errors import InvalidOption
-from eventbus.queue.envelope import valid_name
+from eventbus.values import valid_name
 
 __all__ = ["Route", "Routes"]
 

@@ -6,7 +6,7 @@ import logging
 from functools import partial
 from typing import ClassVar, Final, Protocol
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from eventbus.backends.base import Claim
 from eventbus.backends.port import Port
@@ -94,7 +94,7 @@ def settled(execution: Execution, settler: Settler) -> Walk:
         if execution.attempt.followers is not None:
             yield Blocking(partial(follow, execution))
         if execution.outcome is Outcome.SKIPPED and execution.claim.envelope.member is not None:
-            execution.claim = evolve(execution.claim, skipped=True)
+            execution.claim = replace(execution.claim, skipped=True)
     if execution.result is not None and execution.outcome is Outcome.SUCCEEDED:
         yield Blocking(partial(settler.keep, execution))
     settle = {Outcome.RELEASED: settler.release, Outcome.FAILED: settler.bury}.get(

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, Protocol
 
-from attrs import define, field
+import msgspec
 
 from eventbus.dispatch.waiting import Blocking, Effect, Walk
 from eventbus.errors import JobInterrupted, ListenerTimeout
@@ -22,11 +22,8 @@ __all__ = ["OVERRUNS", "NoTimeLimits", "Span", "TimeLimits", "limited"]
 OVERRUNS: Final = (ListenerTimeout, JobInterrupted)
 
 
-@define(eq=False)
-class Span:
+class Span(msgspec.Struct, eq=False):
     """Some of a user's code that has one limit, in one stretch or in several."""
-
-    # By position where each job makes one: that takes half as long.
 
     #: What errors and logs call it.
     name: str
@@ -34,9 +31,9 @@ class Span:
     limit: float
     #: It only cleans up, or tells what happened: where the worker has to stop it is still begun, and
     #: has a moment.
-    follows: bool = field(default=False, kw_only=True)
+    follows: bool = False
     #: An instant of the monotonic clock; None until it begins.
-    began: float | None = field(default=None, init=False)
+    began: float | None = None
 
 
 class TimeLimits(Protocol):

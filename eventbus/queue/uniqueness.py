@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from attrs import field, frozen
 
 from eventbus.errors import InvalidOption
-from eventbus.queue.envelope import UniqueKey, seconds
 from eventbus.queue.limits import keyed, lasting, storable
+from eventbus.values import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import timedelta
     from uuid import UUID
+
+    from eventbus.queue.envelope import UniqueKey
 
     #: What makes two jobs the same: a value, or a function of the event, or of the job.
     By = str | int | UUID | Callable[..., str | int | UUID]
@@ -164,6 +166,8 @@ def key_of(
     Raises:
         InvalidOption: The function that tells says no text, number or UUID.
     """
+    from eventbus.queue.envelope import UniqueKey
+
     if unique is not None:
         return UniqueKey(key=_key(name, unique.by, arguments), life=unique.life)
     if debounce is not None:

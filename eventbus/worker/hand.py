@@ -132,14 +132,9 @@ class Hand:
             LeaseLost: Somebody else has it. A job that waits for others may be found lost later, and
                 then it is a warning in the log.
         """
-        claim = self._finished(execution)
+        claim = self._finished(execution, done=True)
         self._ran()
-        now = time.monotonic()
-        with self._lock:
-            if not self._done:
-                self._done_since = now
-            self._done.append(claim)
-            due = not self._waiting or now - self._done_since >= ACK_WINDOW
+        due = not self._waiting or time.monotonic() - self._done_since >= ACK_WINDOW
         lost = self._flushed() if due else []
         self._follows = True
         for one in lost:
@@ -283,16 +278,27 @@ class Hand:
 
     # Below.
 
-    def _finished(self, execution: Execution) -> Claim:
-        """Take the running claim to settle it; never returns where the lease thread was first."""
+    def _finished(self, execution: Execution, *, done: bool = False) -> Claim:
+        """
+        Take the running claim to settle it; never returns where the lease thread was first.
+
+        Args:
+            execution: Its run.
+            done: It is to be acked, together with others: put it to those.
+        """
+        claim = execution.claim
+        assert claim is not None  # only claimed jobs are settled
         with self._lock:
             seized = self._seized
             if not seized:
                 self._taken_out(execution)
+                if done:
+                    if not self._done:
+                        self._done_since = time.monotonic()
+                    self._done.append(claim)
         if seized:
             threading.Event().wait()  # this process is being ended
-        assert execution.claim is not None  # only claimed jobs are settled
-        return execution.claim
+        return claim
 
     def _taken_out(self, execution: Execution) -> None:  # noqa: ARG002 - there is one
         """Have a run no longer running; the lock is held."""

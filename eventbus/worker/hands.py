@@ -120,14 +120,9 @@ class Hands(Hand):
     @override
     def ack(self, execution: Execution) -> None:
         """The job is done: remove it, soon. If somebody else has it, that is a warning in the log."""
-        claim = self._finished(execution)
+        claim = self._finished(execution, done=True)
         self.ledger(claim).ran()
-        with self._lock:
-            is_first = not self._done
-            if is_first:
-                self._done_since = time.monotonic()
-            self._done.append(claim)
-        if is_first:
+        if len(self._done) == 1:  # for others somebody was woken
             self._wake()
 
     @override

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from typing import Final
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from eventbus.backends.base import Claim
 from eventbus.backends.port import Port
@@ -80,7 +80,7 @@ def _as_stored(claims: Sequence[Claim], port: Port) -> list[Claim]:
     queues = sorted({one.envelope.queue for one in claims})
     found = port.find([one.envelope.id for one in claims], queues=queues)
     stored = {one.envelope.id: one.envelope for one in found}
-    return [evolve(one, envelope=stored.get(one.envelope.id, one.envelope)) for one in claims]
+    return [replace(one, envelope=stored.get(one.envelope.id, one.envelope)) for one in claims]
 
 
 def _suspects(running: Sequence[Left], port: Port, lease: float) -> Sequence[Claim]:
@@ -95,7 +95,7 @@ def _suspects(running: Sequence[Left], port: Port, lease: float) -> Sequence[Cla
     _log.warning(
         "a worker died with %d jobs, and any may have done it: each runs alone", len(found)
     )
-    return [evolve(held[one.envelope.id], envelope=one.envelope) for one in found]
+    return [replace(held[one.envelope.id], envelope=one.envelope) for one in found]
 
 
 def _settle(
@@ -112,7 +112,7 @@ def _settle(
     if how:
         for stored in port.find([envelope.id], queues=[envelope.queue]):
             deciding = executor()
-            execution = deciding.begin(evolve(claim, envelope=stored.envelope), port)
+            execution = deciding.begin(replace(claim, envelope=stored.envelope), port)
             died = WorkerDied(listener=execution.attempt.name, how=how)
             deciding.ended(execution, died, tries=tries)
             drive(deciding.run(execution), here)

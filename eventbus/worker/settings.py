@@ -13,7 +13,7 @@ from eventbus.backends.base import Claim
 from eventbus.backends.port import Port
 from eventbus.defaults import BATCH_LIMIT, CONCURRENCY_LIMIT, CONCURRENCY_SLACK, LEASE, SLEEP
 from eventbus.errors import InvalidOption
-from eventbus.queue.envelope import seconds
+from eventbus.values import seconds
 
 __all__ = ["Claiming", "Settings", "WorkerOptions", "checked", "duration", "ledgers_for", "whole"]
 

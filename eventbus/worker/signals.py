@@ -278,7 +278,8 @@ class Signals(Watch):
         self._timeout_at = began + span.limit if span.limit else math.inf
         self._spared_until = began + SPARED if span.follows else -math.inf
         self._span = span
-        if self._wires is not None:
+        # For nearly every job the timer is early enough.
+        if self._wires is not None and (self.received or self._timeout_at < self._armed_at):
             self._arm()
 
     def _check_begins(self, span: Span) -> None:

@@ -47,9 +47,10 @@ def report_running(execution: Execution) -> None:
 
 def report_ended(execution: Execution, began: float) -> None:
     """Log what came of a job that began at an instant of the performance counter."""
-    level = logging.INFO if execution.error is None else logging.WARNING
-    if execution.parked:
-        level = logging.DEBUG  # there may be many, and who parked it has told of its name
+    level = logging.INFO
+    if execution.error is not None:
+        # Of parked ones there may be many, and who parked it has told of its name.
+        level = logging.DEBUG if execution.parked else logging.WARNING
     if _log.isEnabledFor(level):
         took = (time.perf_counter() - began) * 1000
         _report(level, execution, outcome=execution.outcome, took=took)

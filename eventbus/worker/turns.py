@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 
 from eventbus.errors import InvalidOption
-from eventbus.queue.envelope import valid_name
+from eventbus.values import valid_name
 
 __all__ = ["Turns"]
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from eventbus.backends.base import Claim
 from eventbus.backends.sqlite import SqliteBackend, load_driver
@@ -45,7 +45,7 @@ def losses_not_counted() -> None:
         claims = claim(self, *args, **options)
         if any(one.losses for one in claims):
             _change(self, "UPDATE envelopes SET losses = 0")
-        return [evolve(one, losses=0) for one in claims]
+        return [replace(one, losses=0) for one in claims]
 
     SqliteBackend.claim = forgetful  # type: ignore[method-assign]
 
@@ -85,7 +85,7 @@ def _with_the_stored_token(verb: Callable[..., list[Claim]]) -> Callable[..., li
             # One that nobody holds any more is gone, which is what whoever settles it wanted.
             found = _change(self, "SELECT token FROM envelopes WHERE id = ?", one.envelope.id)
             if found and found[0][0] is not None:
-                held.append(evolve(one, token=found[0][0]))
+                held.append(replace(one, token=found[0][0]))
         verb(self, held, **options)
         return []
 

@@ -27,6 +27,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec.structs import replace
 
 from eventbus.backends.base import Charge
 from eventbus.backends.memory import MemoryBackend
@@ -271,7 +272,7 @@ class PlanMachine(RuleBasedStateMachine):
     @has_claims
     @rule(pick=picks, skipped=st.booleans())
     def ack(self, pick, skipped):
-        claim = evolve(self.claim_of(pick), skipped=skipped)
+        claim = replace(self.claim_of(pick), skipped=skipped)
         self.settled(
             [claim],
             lambda: self.port.ack_all([claim]),

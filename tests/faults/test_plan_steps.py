@@ -19,6 +19,7 @@ from secrets import token_hex
 
 import pytest
 from attrs import define, evolve, field
+from msgspec.structs import replace
 
 from eventbus.backends.base import Charge, Claim
 from eventbus.backends.plans import Milestone, NewBatch
@@ -118,7 +119,7 @@ class Run:
         if fails and not claim.canceled:
             self.port.bury(claim, error="boom", charge=Charge.ERROR)
         else:
-            self.port.ack_all([evolve(claim, skipped=claim.canceled)])
+            self.port.ack_all([replace(claim, skipped=claim.canceled)])
 
     def retry(self) -> None:
         """Let the failed one run again, and no more fail."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 import pytest
+from msgspec.structs import replace
 
 import eventbus
 from eventbus import Attempt, EventBus, defaults, event
@@ -331,13 +332,13 @@ def claimed(way: str, port: Port, clock: ManualClock) -> Claim:
         clock.advance(11)
         assert port.claim(["default"])
     elif way == "its batch was canceled":
-        member = attrs.evolve(claim.envelope, member=Member(batch="b"))
-        return attrs.evolve(claim, canceled=True, envelope=member)
+        member = replace(claim.envelope, member=Member(batch="b"))
+        return replace(claim, canceled=True, envelope=member)
     elif way == "its bytes are no job":
-        return attrs.evolve(claim, envelope=attrs.evolve(claim.envelope, body=b"\xff"))
+        return replace(claim, envelope=replace(claim.envelope, body=b"\xff"))
     elif way == "its names are not known here":
         body = claim.envelope.body.replace(b":Living", b":Newer")
-        return attrs.evolve(claim, envelope=attrs.evolve(claim.envelope, body=body))
+        return replace(claim, envelope=replace(claim.envelope, body=body))
     return claim
 
 

@@ -331,6 +331,12 @@ DELETE FROM envelopes
 WHERE token = :token AND id IN (SELECT value FROM json_each(:ids))
 RETURNING id, batch, next, catch;
 
+-- :ack_alone
+-- Of what is a member of nothing: that need not be told.
+DELETE FROM envelopes
+WHERE token = :token AND id IN (SELECT value FROM json_each(:ids))
+  AND batch IS NULL AND next IS NULL AND catch IS NULL;
+
 -- :release
 -- One that keeps its place is due since it was first due, or now if that were later.
 UPDATE envelopes

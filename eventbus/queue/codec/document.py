@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
-from attrs import field, frozen
 
 from eventbus.defaults import (
     DATA_DEPTH_LIMIT,
@@ -18,6 +17,7 @@ from eventbus.defaults import (
 from eventbus.dispatch.names import declaration, real_module
 from eventbus.errors import DecodeError, EncodeError, UnknownName
 from eventbus.queue.codec.jsontext import JSON, Refused, fitted, parse, text
+from eventbus.records import Record
 from eventbus.text import described, short
 
 __all__ = [
@@ -42,9 +42,10 @@ RAW: Final = "raw"
 KINDS: Final = ("listener", "job", RAW)
 
 
-@frozen(kw_only=True)
-class Document:
+class Document(Record, frozen=True, kw_only=True):
     """One job, as it is stored."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"data"})
 
     #: The job's id, that of its envelope.
     id: str
@@ -60,9 +61,9 @@ class Document:
     #: The version of the fields.
     version: int = 1
     #: The event, its arguments or the job: JSON that `TypeCodec` or `PayloadCodec` wrote.
-    data: bytes = field(repr=False)
+    data: bytes
     #: What was fixed at dispatch, or overridden for this dispatch alone.
-    options: Mapping[str, JSON] = field(factory=dict[str, JSON])
+    options: Mapping[str, JSON] = msgspec.field(default_factory=dict[str, JSON])
     #: When it was dispatched, in UTC.
     dispatched_at: datetime
 

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import msgspec
-from attrs import define, evolve
+from attrs import define
+from msgspec.structs import replace
 
 from eventbus.defaults import ALIKE_LIMIT, ALIKE_SIZE_LIMIT, DATA_SIZE_LIMIT
 from eventbus.queue.codec.document import RAW, Document, Template, instant, read
@@ -106,7 +107,7 @@ def _like(document: Document, body: bytes, begin: int) -> Like | None:
         return None
     tail_at = body.find(_DATA, begin) + len(_DATA) + len(document.data)
     tail = body[tail_at : len(body) - len(at) - 1]
-    return Like(evolve(document, data=b""), tail) if len(tail) <= ALIKE_SIZE_LIMIT else None
+    return Like(replace(document, data=b""), tail) if len(tail) <= ALIKE_SIZE_LIMIT else None
 
 
 def _alike(like: Like, body: bytes, envelope: str, end: int) -> Document | None:
@@ -137,5 +138,7 @@ def _alike(like: Like, body: bytes, envelope: str, end: int) -> Document | None:
         version=one.version,
         data=body[data_at:data_end],
         options=one.options,
-        dispatched_at=dispatched_at.astimezone(UTC),
+        dispatched_at=dispatched_at
+        if dispatched_at.tzinfo is UTC
+        else dispatched_at.astimezone(UTC),
     )

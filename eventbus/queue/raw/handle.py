@@ -18,11 +18,12 @@ from eventbus.dispatch.waiting import Blocking, Walk, adrive
 from eventbus.errors import InvalidOption
 from eventbus.queue.checks import whole_number
 from eventbus.queue.connections import Connections
-from eventbus.queue.envelope import Envelope, seconds, valid_name
+from eventbus.queue.envelope import Envelope
 from eventbus.queue.raw.claims import Lookout, RawClaim, next_claim
 from eventbus.queue.raw.jobs import written
 from eventbus.queue.raw.stored import BuriedJob, WaitingJob, buried_job, waiting_job
 from eventbus.queue.raw.work import RawWork
+from eventbus.values import seconds, valid_name
 
 __all__ = ["RawQueue"]
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 from eventbus.errors import UnknownName
 from eventbus.queue.codec.document import RAW, Document, read, write
 from eventbus.queue.codec.typed import decode_value, encode_value
-from eventbus.queue.envelope import Envelope, new_id, valid_name
+from eventbus.queue.envelope import Envelope
+from eventbus.values import new_id, valid_name
 
 __all__ = ["payload_of", "written"]
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from eventbus.backends.base import Backend
 from eventbus.backends.plans import Milestone
@@ -85,7 +85,7 @@ class Batching(Suite):
         begin(store, members("a", "b"))
         claim, other = claim_all(store)
 
-        store.ack([evolve(claim, skipped=True), other])
+        store.ack([replace(claim, skipped=True), other])
 
         assert counts(store) == (2, 1, 0, 1)
 
@@ -160,7 +160,7 @@ class Batching(Suite):
         store.plans.cancel("b")
 
         assert run_all(store) == ["canceled"]
-        store.ack([evolve(first, skipped=True)])
+        store.ack([replace(first, skipped=True)])
         assert counts(store) == (1, 0, 0, 1)
 
     def test_nothing_cancels_what_is_not_there(self, store: Backend) -> None:

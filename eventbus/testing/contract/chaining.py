@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from eventbus.backends.base import Backend, Charge, Sizes, State
 from eventbus.errors import UnsupportedOption
@@ -86,7 +86,7 @@ class Chaining(Suite):
     def test_a_stale_ack_lets_nobody_come(self, store: Backend) -> None:
         store.push(chained("a", "b"))
         claim = claim_one(store)
-        stale = evolve(claim, token=f"not-{claim.token}")
+        stale = replace(claim, token=f"not-{claim.token}")
 
         assert store.ack([stale]) == [stale]
 

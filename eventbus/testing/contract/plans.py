@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from eventbus.backends.base import Backend, Charge, Claim
 from eventbus.backends.plans import Milestone, NewBatch, StoredBatch
@@ -135,5 +135,5 @@ def run_all(backend: Backend, *, failing: Sequence[str] = ()) -> list[str]:
         if claim.envelope.id in failing:
             bury(backend, [claim])
         else:
-            assert backend.ack([evolve(claim, skipped=claim.canceled)]) == []
+            assert backend.ack([replace(claim, skipped=claim.canceled)]) == []
     return ran

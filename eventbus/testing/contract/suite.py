@@ -12,8 +12,9 @@ from typing import Final, TypeVar
 import pytest
 
 from eventbus.backends.base import Backend, Charge, Claim, FailedJob
-from eventbus.queue.envelope import Envelope, new_id
+from eventbus.queue.envelope import Envelope
 from eventbus.testing.clock import ManualClock
+from eventbus.values import new_id
 
 __all__ = [
     "LONG",

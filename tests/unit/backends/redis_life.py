@@ -10,7 +10,8 @@ from secrets import token_hex
 from eventbus.backends.base import Charge, Sizes
 from eventbus.backends.redis import RedisBackend
 from eventbus.backends.redis_clients import linked
-from eventbus.queue.envelope import Envelope, new_id
+from eventbus.queue.envelope import Envelope
+from eventbus.values import new_id
 
 
 def job(id=None, *, queue="jobs"):

@@ -26,7 +26,8 @@ from eventbus.errors import (
     StoredUnknown,
     UnsupportedOption,
 )
-from eventbus.queue.envelope import Envelope, new_id
+from eventbus.queue.envelope import Envelope
+from eventbus.values import new_id
 from tests.faults.proxy import Deed, Proxy
 from tests.forms import FULL
 from tests.servers import await_that, free_port, server

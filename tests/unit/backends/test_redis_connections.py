@@ -18,7 +18,7 @@ import pytest
 
 from eventbus.backends.base import Charge, Sizes
 from eventbus.errors import AccessDenied, BackendUnavailable, ListenerTimeout, StoredUnknown
-from eventbus.queue.envelope import new_id
+from eventbus.values import new_id
 from tests.faults.proxy import Proxy
 from tests.servers import (
     RedisServer,

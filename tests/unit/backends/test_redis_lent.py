@@ -18,7 +18,7 @@ from eventbus.backends.base import Sizes
 from eventbus.backends.redis import RedisBackend
 from eventbus.backends.redis_clients import linked
 from eventbus.errors import BackendUnavailable, InvalidOption
-from eventbus.queue.envelope import new_id
+from eventbus.values import new_id
 from tests.forms import FULL
 from tests.unit.backends.redis_life import job, live, opened
 

@@ -6,9 +6,9 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from eventbus.defaults import ALIKE_LIMIT, ALIKE_SIZE_LIMIT, DATA_SIZE_LIMIT
 from eventbus.errors import DecodeError, EventBusError
@@ -50,7 +50,7 @@ def parsed(monkeypatch):
 
 
 def another(**changes) -> Document:
-    return evolve(ONE, id="b2", **changes)
+    return replace(ONE, id="b2", **changes)
 
 
 def in_two_ways(body: bytes, envelope: str, *, after: Document = ONE):
@@ -100,7 +100,7 @@ def test_a_document_that_differs_in_more_is_parsed(parsed, change):
     assert reader.read(write(other), envelope="b2") == other
     assert parsed == [BODY, write(other)]
 
-    again = evolve(other, id="c3")
+    again = replace(other, id="c3")
     assert reader.read(write(again), envelope="c3") == again
     assert len(parsed) == (3 if "options" in change else 2)  # before its data, it is like the first
 
@@ -110,14 +110,14 @@ def test_a_document_that_differs_in_more_is_parsed(parsed, change):
 def test_ids_and_instants_of_every_form_are_read(when, id_):
     reader = Documents()
     reader.read(BODY, envelope="a1")
-    other = evolve(ONE, id=id_, dispatched_at=when)
+    other = replace(ONE, id=id_, dispatched_at=when)
 
     assert reader.read(write(other), envelope=id_) == other
 
 
 def test_the_first_may_have_been_dispatched_on_a_whole_second(parsed):
     reader = Documents()
-    reader.read(write(evolve(ONE, dispatched_at=datetime(2026, 1, 1, tzinfo=UTC))), envelope="a1")
+    reader.read(write(replace(ONE, dispatched_at=datetime(2026, 1, 1, tzinfo=UTC))), envelope="a1")
 
     assert reader.read(write(another()), envelope="b2") == another()
     assert len(parsed) == 1

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 import attrs
 import pytest
-from attrs import evolve, frozen
+from attrs import frozen
+from msgspec.structs import replace
 
 from eventbus import EventBus, JobProcessed, ShouldQueue, listens
 from eventbus.errors import BackendUnavailable, EncodeError, ListenersFailed, UnknownConnection
@@ -106,7 +107,7 @@ def stored(bus, connection=None):
     found = []
     for job in bus.connections.port(connection).each_stored():
         document = read(job.envelope.body, envelope=job.envelope.id)
-        same = evolve(document, id="", dispatched_at=datetime(2025, 1, 1, tzinfo=UTC))
+        same = replace(document, id="", dispatched_at=datetime(2025, 1, 1, tzinfo=UTC))
         found.append((job.envelope.queue, job.envelope.delay, same))
     return found
 
