@@ -92,6 +92,8 @@ class Capabilities:
     plans: bool = False
     #: `apush` stores on the event loop itself; without it, async code pushes in a thread.
     async_push: bool = False
+    #: `exchange` acks and claims in one step; without it, a worker takes one step for each.
+    exchange: bool = False
 
 
 class Charge(StrEnum):
@@ -334,6 +336,26 @@ class Backend(ABC):
         ended is due again and has one loss more; one that was lost as a member of a larger claim
         is then handed out alone, without that loss.
         """
+
+    def exchange(
+        self,
+        done: Sequence[Claim],  # noqa: ARG002 - this one cannot
+        queues: Sequence[str],  # noqa: ARG002
+        *,
+        limit: int,  # noqa: ARG002
+        lease: float,  # noqa: ARG002
+        token: str,  # noqa: ARG002
+    ) -> tuple[list[Claim], list[Claim]]:
+        """
+        Do what `ack` of `done`, and then `claim`, do, in one step: both, or nothing. Return the stale, and the claims.
+
+        What comes by the acks, the next of a chain, may be claimed at once.
+
+        Raises:
+            UnsupportedOption: `exchange` is not declared; this is what a backend does that does not
+                override it.
+        """
+        raise UnsupportedOption(backend=self.name, capability="exchange")
 
     @abstractmethod
     def unclaim(self, queues: Sequence[str], *, token: str) -> int:

@@ -47,6 +47,7 @@ _CAPABILITIES: Final = Capabilities(
     unique=True,
     limits=True,
     plans=True,
+    exchange=True,
 )
 
 
@@ -145,6 +146,19 @@ class MemoryBackend(Backend):
                 store.line_up(entry)
             canceled = store.plans.is_canceled
             return [entry.claimed(canceled=canceled(entry.envelope)) for entry in taken]
+
+    @override
+    def exchange(
+        self,
+        done: Sequence[Claim],
+        queues: Sequence[str],
+        *,
+        limit: int,
+        lease: float,
+        token: str,
+    ) -> tuple[list[Claim], list[Claim]]:
+        with self._store.lock:
+            return self.ack(done), self.claim(queues, limit=limit, lease=lease, token=token)
 
     @override
     def unclaim(self, queues: Sequence[str], *, token: str) -> int:

@@ -172,6 +172,32 @@ class Port:
                 names, limit=limit, lease=seconds, token=token or token_hex(16)
             )
 
+    def exchange(
+        self,
+        done: Sequence[Claim],
+        queues: Sequence[str],
+        *,
+        limit: int = 1,
+        lease: float | timedelta = LEASE,
+        token: str = "",
+    ) -> tuple[list[Claim], list[Claim]]:
+        """
+        Remove the envelopes of `done`, and take others as `claim` does, in one step: both, or nothing.
+
+        Returns:
+            Those of `done` that are no longer ours, and the claims.
+
+        Raises:
+            UnsupportedOption: The backend takes one step for each.
+        """
+        names = self._queues(queues)
+        self._limit(limit)
+        seconds = self._positive("lease", lease)
+        with self._errors("exchange"):
+            return self.backend.exchange(
+                done, names, limit=limit, lease=seconds, token=token or token_hex(16)
+            )
+
     def unclaim(self, queues: Sequence[str], *, token: str) -> int:
         """Give back what a claim of `queues` with `token` still holds, as `give_back`; return how many."""
         with self._errors("unclaim"):

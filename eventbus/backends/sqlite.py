@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 from typing_extensions import override
@@ -58,6 +58,9 @@ from eventbus.defaults import (
 )
 from eventbus.errors import InvalidOption, StoreDamaged
 from eventbus.queue.envelope import Envelope, UniqueKey
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
 
 __all__ = ["SqliteBackend", "load_driver", "wal_is_safe"]
 
@@ -120,6 +123,7 @@ class SqliteBackend(Backend):
         unique=True,
         limits=True,
         plans=True,
+        exchange=True,
     )
 
     def __init__(
@@ -194,7 +198,6 @@ class SqliteBackend(Backend):
     @override
     def claim(self, queues: Sequence[str], *, limit: int, lease: float, token: str) -> list[Claim]:
         now = self._now()
-        values = {"token": token, "until": now + span(lease)}
         with self._file.connection("claim") as db:
             # A look before the lock: workers that wait do not hinder those that work.
             with self._file.reading(db):
@@ -202,16 +205,47 @@ class SqliteBackend(Backend):
             if not due:
                 return []
             with self._file.writing(db):
-                while turn := in_turn(db, queues, now=now, limit=limit):
-                    if held := sound(db, turn, token, now=now):
-                        numbers = json.dumps(list(held))
-                        chosen = {**values, "shared": len(held) > 1, "numbers": numbers}
-                        count = db.execute(_SQL["claim"], chosen).rowcount
-                        if count != len(held):  # they would be handed out again and again
-                            reason = f"{count} of {len(held)} rows could be held"
-                            raise StoreDamaged(backend=self.name, operation="claim", reason=reason)
-                        return list(held.values())
+                return self._claimed(db, queues, now=now, limit=limit, lease=lease, token=token)
+
+    def _claimed(
+        self,
+        db: Connection,
+        queues: Sequence[str],
+        *,
+        now: int,
+        limit: int,
+        lease: float,
+        token: str,
+    ) -> list[Claim]:
+        """Take what is due, inside a transaction that writes."""
+        values = {"token": token, "until": now + span(lease)}
+        while turn := in_turn(db, queues, now=now, limit=limit):
+            if held := sound(db, turn, token, now=now):
+                numbers = json.dumps(list(held))
+                chosen = {**values, "shared": len(held) > 1, "numbers": numbers}
+                count = db.execute(_SQL["claim"], chosen).rowcount
+                if count != len(held):  # they would be handed out again and again
+                    reason = f"{count} of {len(held)} rows could be held"
+                    raise StoreDamaged(backend=self.name, operation="claim", reason=reason)
+                return list(held.values())
         return []
+
+    @override
+    def exchange(
+        self,
+        done: Sequence[Claim],
+        queues: Sequence[str],
+        *,
+        limit: int,
+        lease: float,
+        token: str,
+    ) -> tuple[list[Claim], list[Claim]]:
+        now = self._now()
+        with self._file.transaction("exchange") as db:
+            stale, rung = settled(db, ("ack",), done, now=now, values={})
+            claims = self._claimed(db, queues, now=now, limit=limit, lease=lease, token=token)
+        self._bells.ring(rung)
+        return stale, claims
 
     @override
     def unclaim(self, queues: Sequence[str], *, token: str) -> int:

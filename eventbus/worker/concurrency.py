@@ -19,12 +19,12 @@ from eventbus.backends.port import Port
 from eventbus.dispatch.waiting import adrive, new_loop
 from eventbus.errors import BackendError
 from eventbus.queue.execute import Executor
+from eventbus.worker.claiming import ClaimingPort
 from eventbus.worker.exits import StopReason
 from eventbus.worker.hand import Hand
 from eventbus.worker.hands import Hands
 from eventbus.worker.leases import Leases
 from eventbus.worker.ledger import Ledger
-from eventbus.worker.noting import NotingPort
 from eventbus.worker.rounds import Rounds
 from eventbus.worker.settings import Settings
 from eventbus.worker.signals import Signals
@@ -102,6 +102,10 @@ class _Feed(Rounds):
         self._ledger.holds_none()  # each job has its own by now
         self._start(claims)
 
+    @override
+    def _settle(self) -> None:
+        """Nothing waits for a claim: what is done is acked beside the loop."""
+
 
 class LoopCrew:
     """
@@ -145,7 +149,7 @@ class LoopCrew:
         self._of_feed = ThreadSignals(signals)
         self._feed = _Feed(
             settings,
-            port=NotingPort(port, ledger) if ledger.is_read else port,
+            port=ClaimingPort(port, ledger) if ledger.is_read else port,
             signals=self._of_feed,
             tally=tally,
             ledger=ledger,

@@ -6,7 +6,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import ClassVar
 
@@ -35,6 +36,7 @@ class Hand:
         port: The connection of the claims.
         try_again: Waits after a store was away; False if there is no time to try again.
         lease: Seconds that a claim, or a renewal, lasts.
+        defers: The acks of a batch may wait for the next claim: whoever makes it takes them along.
         ran: Told that the running job is settled, or that all that is left is to ack it.
     """
 
@@ -47,9 +49,11 @@ class Hand:
         try_again: Callable[[BackendUnavailable], bool],
         *,
         lease: float = LEASE,
+        defers: bool = False,
         ran: Callable[[], object] = lambda: None,
     ) -> None:
         self._port = port
+        self.defers = defers
         self._ran = ran
         self._lease = lease
         #: By our own clock: what has not begun by then may be somebody else's.
@@ -109,13 +113,16 @@ class Hand:
         self._execution = execution
 
     def let_go(self) -> None:
-        """Hold nothing any more: what could not be settled comes back when its lease ends."""
+        """
+        Hold nothing any more but what is done, and is to be acked with the next claim.
+
+        What could not be settled comes back when its lease ends.
+        """
         with self._lock:
             self._running = self._execution = None
             self._follows = False
             self._waiting.clear()
-            self._done.clear()
-            self._held.clear()
+            self._held = {claim.envelope.id: claim for claim in self._done}
 
     # What the executor asks for: the settler of `Executor.run`.
 
@@ -134,7 +141,10 @@ class Hand:
         """
         claim = self._finished(execution, done=True)
         self._ran()
-        due = not self._waiting or time.monotonic() - self._done_since >= ACK_WINDOW
+        now = time.monotonic()
+        # While the lease surely holds, nobody else can have it.
+        is_last = not self._waiting and not (self.defers and now < self._held_until)
+        due = is_last or now - self._done_since >= ACK_WINDOW
         lost = self._flushed() if due else []
         self._follows = True
         for one in lost:
@@ -188,6 +198,29 @@ class Hand:
         if done:
             self._persist(lambda: lost.extend(self._acked(done)))
         return lost
+
+    @property
+    def has_done(self) -> bool:
+        """Whether there is something to be acked."""
+        return bool(self._done)
+
+    def take_done(self) -> list[Claim]:
+        """Take what is done, to have it acked in another way: within `acking`."""
+        return self._taken(self._done)
+
+    @contextmanager
+    def acking(self, done: list[Claim]) -> Iterator[list[Claim]]:
+        """Have what was taken acked, and note which of it was lost; where that raises, it is to be acked still."""
+        lost: list[Claim] = []
+        try:
+            yield lost
+        except BaseException:
+            with self._lock:
+                self._done.extend(done)
+            raise
+        self._drop(done)
+        for claim in lost:
+            _warn_of_loss(claim)
 
     def give_back(self) -> int:
         """Give back what was claimed and has not begun; return how many."""

@@ -32,7 +32,9 @@ _SIZE: Final = 256 * 1024
 
 #: Bytes of the rows; how many of them have begun; what the last of those does.
 _HOLDS: Final = Struct("<IIB")
-_RAN, _READ, _RUNS, _CLAIMS = range(4)
+_RAN, _READ, _RUNS = range(3)
+#: Bytes of the note of a claim that is being made; 0 is none.
+_NOTE: Final = Struct("<I")
 #: Instants of the monotonic clock, which all processes of a machine share; 0 is none.
 _DUE: Final = Struct("<d")
 _WORD: Final = Struct("<16s")
@@ -40,13 +42,14 @@ _WORD: Final = Struct("<16s")
 _TRIES: Final = Struct("<q")
 _UNKNOWN: Final = -1
 
+_NOTE_AT: Final = 12
 _DUE_AT: Final = 16
 _BEAT_AT: Final = 24
 _REASON_AT: Final = 32
 _WORKED_AT: Final = 48
 _TRIES_AT: Final = 52
 _ROWS_AT: Final = 64
-#: A claim that is being made is noted behind the rows: these stand until the last moment, and so does it.
+#: A claim that is being made is noted behind the rows: these stand until what it took is noted, and so does it.
 _CLAIM_AT: Final = _SIZE - 64 * 1024
 
 #: How many beats may be missing before the process counts as one that lets no thread run.
@@ -157,6 +160,7 @@ class SharedLedger(Ledger):
     def __init__(self, file: int, number: int = 0) -> None:
         self._memory = mmap.mmap(file, _SIZE, offset=number * _SIZE)
         self._length = self._begun = 0
+        self._doing = _RAN
         #: By id: which row of the batch it is.
         self._rows: dict[str, int] = {}
 
@@ -165,12 +169,12 @@ class SharedLedger(Ledger):
     @override
     def claims(self, queues: Sequence[str], token: str) -> None:
         note = msgspec.msgpack.encode((queues, token))
-        self._rows = {}
-        self._begun = 0
+        if self._doing != _RAN:
+            self._forget_batch()  # else its acks may not be written
         # As below: what is too long comes back when its leases end.
-        self._length = len(note) if _CLAIM_AT + len(note) <= _SIZE else 0
-        self._memory[_CLAIM_AT : _CLAIM_AT + self._length] = note[: self._length]
-        self._does(_CLAIMS)
+        length = len(note) if _CLAIM_AT + len(note) <= _SIZE else 0
+        self._memory[_CLAIM_AT : _CLAIM_AT + length] = note[:length]
+        _NOTE.pack_into(self._memory, _NOTE_AT, length)
 
     @override
     def takes(self, claims: Sequence[Claim]) -> None:
@@ -178,11 +182,13 @@ class SharedLedger(Ledger):
         if _ROWS_AT + len(rows) > _CLAIM_AT:
             self.holds_none()
             return  # names of absurd length: their leases say when they come back
+        self._forget_batch()
         self._memory[_WORKED_AT] = 1
         self._rows = {claim.envelope.id: at for at, claim in enumerate(claims)}
         self._memory[_ROWS_AT : _ROWS_AT + len(rows)] = rows
-        self._length, self._begun = len(rows), 0
-        _HOLDS.pack_into(self._memory, 0, self._length, 0, 0)
+        self._length = len(rows)
+        self._does(_RAN)
+        _NOTE.pack_into(self._memory, _NOTE_AT, 0)
 
     @override
     def begins(self, claim: Claim) -> None:
@@ -210,13 +216,18 @@ class SharedLedger(Ledger):
             self._does(_RAN)
 
     def _does(self, what: int) -> None:
+        self._doing = what
         _HOLDS.pack_into(self._memory, 0, self._length, self._begun, what)
+
+    def _forget_batch(self) -> None:
+        self._length = self._begun = 0
+        self._does(_RAN)
+        self._rows = {}
 
     @override
     def holds_none(self) -> None:
-        self._length = self._begun = 0
-        _HOLDS.pack_into(self._memory, 0, 0, 0, 0)
-        self._rows = {}
+        self._forget_batch()
+        _NOTE.pack_into(self._memory, _NOTE_AT, 0)
 
     @override
     def lives(self) -> None:
@@ -236,9 +247,9 @@ class SharedLedger(Ledger):
 
     @property
     def is_empty(self) -> bool:
-        """Whether no job is known to be held."""
-        length, _, does = _HOLDS.unpack_from(self._memory, 0)
-        return not length or does == _CLAIMS
+        """Whether no job is known to be held that has not come to its end."""
+        left = self.left()
+        return left.running is None and not left.waiting
 
     @property
     def _due(self) -> float:
@@ -270,8 +281,8 @@ class SharedLedger(Ledger):
         return worked
 
     def settled(self) -> None:
-        """Forget what a worker held that has settled it; not a claim that it was about to make."""
-        if not self.is_empty:
+        """Forget what a worker held that has settled it; not where it was about to claim, and to ack with that."""
+        if not self._noted:
             self.holds_none()
 
     def begin_anew(self) -> None:
@@ -282,12 +293,12 @@ class SharedLedger(Ledger):
 
     @override
     def left(self) -> Left:
+        claim = None
+        if noted := self._noted:
+            note = self._memory[_CLAIM_AT : _CLAIM_AT + noted]
+            claim = msgspec.msgpack.decode(note, type=tuple[list[str], str])
         length, begun, does = _HOLDS.unpack_from(self._memory, 0)
         if not length:
-            return NOTHING_LEFT
-        if does == _CLAIMS:
-            note = self._memory[_CLAIM_AT : _CLAIM_AT + length]
-            claim = msgspec.msgpack.decode(note, type=tuple[list[str], str])
             return Left(finished=(), running=None, waiting=(), claim=claim)
         rows = msgspec.msgpack.decode(self._memory[_ROWS_AT : _ROWS_AT + length], type=list[_Row])
         claims = tuple(row.claim() for row in rows)
@@ -299,7 +310,13 @@ class SharedLedger(Ledger):
             is_read=does == _READ,
             is_overdue=does == _RUNS and 0.0 < self._due < time.monotonic(),
             tries=tries if does == _RUNS and tries != _UNKNOWN else None,
+            claim=claim,
         )
+
+    @property
+    def _noted(self) -> int:
+        length: int = _NOTE.unpack_from(self._memory, _NOTE_AT)[0]
+        return length
 
 
 def make_file(ledgers: int = 1) -> int:

@@ -27,7 +27,6 @@ from eventbus.worker.hand import Hand
 from eventbus.worker.health import Health
 from eventbus.worker.ledger import Ledger
 from eventbus.worker.left import settle_left
-from eventbus.worker.noting import NotingPort
 from eventbus.worker.settings import Claiming, Settings, checked, duration
 from eventbus.worker.shift import Shift
 from eventbus.worker.signals import Signals
@@ -305,7 +304,7 @@ class Worker:
         ledger = self.ledgers[number] if number < len(self.ledgers) else Ledger()
         return Shift(
             self.settings,
-            port=NotingPort(port, ledger) if ledger.is_read else port,
+            port=port,
             turns=turns,
             orders=orders,
             executor=executor,

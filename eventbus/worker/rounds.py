@@ -66,6 +66,8 @@ class Rounds(ABC):
     ) -> None:
         self._settings = settings
         self._port = port
+        #: What claims go through, where that is something else.
+        self._claims_from = port
         self._turns = turns
         self._bus = bus
         self._signals = signals
@@ -93,6 +95,10 @@ class Rounds(ABC):
     def _room(self) -> int:
         """Return how many jobs may be claimed now."""
 
+    @abstractmethod
+    def _settle(self) -> None:
+        """Write what could wait for the next claim: there may be none soon."""
+
     def work(
         self, first: Sequence[Claim] = (), *, ready: Callable[[], object] = lambda: None
     ) -> StopReason:
@@ -118,6 +124,9 @@ class Rounds(ABC):
         try:
             return self._loop()
         finally:
+            # Whatever has ended it; where the store was away it has been told.
+            with suppress(BackendError):
+                self._settle()
             if self._bell is not None:
                 self._bell.close()
 
@@ -133,13 +142,14 @@ class Rounds(ABC):
         return None
 
     def _loop(self) -> StopReason:
-        while (reason := self._ends()) is None:
+        reason: StopReason | None = None
+        while reason is None:
             try:
-                reason = self._round()
+                reason = self._ends() or self._round()
+                if reason is not None:
+                    self._settle()
             except BackendError as error:
                 self._absorb(error)
-            if reason is not None:
-                return reason
         return reason
 
     def _ends(self, *, looked: bool = False, nothing: bool = False) -> StopReason | None:
@@ -151,6 +161,7 @@ class Rounds(ABC):
         """Tell whether there is nothing for this worker; not, where the store cannot be asked."""
         queues = self._turns.next(self._is_paused)
         try:
+            self._settle()  # which may let others come
             return not queues or self._is_nothing(self._port.next_due(queues))
         except BackendError:
             return False
@@ -201,7 +212,9 @@ class Rounds(ABC):
         claims: list[Claim] = []
         try:
             if room:  # else another thread took the last one
-                claims = self._held_longer(settings.claim(self._port, queues, room, settings.lease))
+                claims = self._held_longer(
+                    settings.claim(self._claims_from, queues, room, settings.lease)
+                )
         finally:
             self._tally.give_back(room - len(claims))
         return claims
@@ -225,6 +238,7 @@ class Rounds(ABC):
     # Waiting.
 
     def _rest(self, state: State, limit: float) -> None:
+        self._settle()
         wait = self._stops.left(limit)
         self._beat(state, wait=wait)
         self._signals.wait(wait, self._bell)

@@ -21,6 +21,7 @@ from eventbus.defaults import BATCH_SLACK, BATCH_TIME
 from eventbus.dispatch.waiting import drive
 from eventbus.queue.execute import Executor
 from eventbus.queue.execution import Execution
+from eventbus.worker.claiming import ClaimingPort
 from eventbus.worker.hand import Hand
 from eventbus.worker.health import Health
 from eventbus.worker.leases import Leases
@@ -92,7 +93,15 @@ class Shift(Rounds):
         )
         self._executor = executor
         self._ledger = ledger
-        self.hand = Hand(port, self.try_again, lease=settings.lease, ran=ledger.ran)
+        self.hand = Hand(
+            port,
+            self.try_again,
+            lease=settings.lease,
+            # Else nothing is claimed soon.
+            defers=port.backend.capabilities.exchange and not (settings.once or settings.rest),
+            ran=ledger.ran,
+        )
+        self._claims_from = ClaimingPort(port, ledger, self.hand)
         self._leases = Leases(
             port,
             self.hand,
@@ -134,22 +143,32 @@ class Shift(Rounds):
         self._ledger.takes(claims)
         if len(claims) > 1:
             self._leases.wake()
+        all_settled = False
         try:
             while (claim := self.hand.begin()) is not None:
                 self._run(claim)
                 # Jobs that became slow keep no others waiting: whoever is idle takes what has not begun.
                 if self._stops.at_once() or time.monotonic() - began >= slack:
                     break
+            all_settled = not all_here
         finally:
-            # Grouped acks, and members that have not begun, never outlive their batch.
+            # Members that have not begun never outlive their batch; acks go with the next claim at the latest.
             try:
                 self.hand.give_back()
-                self.hand.flush()
+                if not (all_settled and self.hand.defers):
+                    self.hand.flush()
             finally:
                 self.hand.let_go()
-                self._ledger.holds_none()
+                if not self.hand.has_done:
+                    self._ledger.holds_none()
                 self._tally.give_back(len(claims) - (self.processed - before))
         self._pace.worked(jobs=self.processed - before, seconds=time.monotonic() - began)
+
+    @override
+    def _settle(self) -> None:
+        if self.hand.has_done:
+            self.hand.flush()
+            self._ledger.holds_none()
 
     def _run(self, claim: Claim) -> None:
         """Run one job in a context of its own: what it sets in context variables ends with it."""

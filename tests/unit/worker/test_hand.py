@@ -273,8 +273,18 @@ def test_letting_go_leaves_the_rest_to_its_lease(setting, window):
     setting.hand.ack(setting.begin())
     setting.begin()
     setting.hand.let_go()
-    assert (setting.held(), setting.hand.begin(), setting.hand.restless) == ([], None, False)
+    assert (setting.held(), setting.hand.begin()) == (["j0"], None)
     assert setting.size() == (0, 3, 0)
+
+
+def test_what_is_done_is_held_until_it_is_acked(setting, window):
+    setting.take_up(3)
+    setting.hand.ack(setting.begin())
+    setting.hand.let_go()
+    assert setting.hand.has_done
+    setting.hand.flush()
+    assert (setting.hand.has_done, setting.held()) == (False, [])
+    assert setting.size() == (0, 2, 0)
 
 
 # What the lease thread does while a job runs.

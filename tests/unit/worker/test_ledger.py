@@ -167,6 +167,7 @@ def test_a_claim_takes_the_place_of_the_batch_before_it(written, read, claims):
 
 def test_a_claim_that_does_not_fit_is_not_noted(written, read, claims):
     written.takes(claims)
+    written.begins(claims[3])
 
     written.claims([f"queue-{number:0100}" for number in range(1_000)], "a1")
 

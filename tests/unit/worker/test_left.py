@@ -13,9 +13,9 @@ from eventbus.backends.base import Sizes
 from eventbus.errors import BackendUnavailable, WorkerDied
 from eventbus.queue.envelope import Envelope
 from eventbus.worker import ExitCode, Worker, shift
+from eventbus.worker.claiming import ClaimingPort
 from eventbus.worker.ledger import NOTHING_LEFT, SharedLedger, make_file
 from eventbus.worker.left import settle_left
-from eventbus.worker.noting import NotingPort
 
 RAN: list[int] = []
 
@@ -87,7 +87,7 @@ def test_what_a_claim_took_is_given_back_although_nobody_noted_what(bus, port, l
     bus.listen(note)
     for number in range(3):
         bus.dispatch(Ordered(number))
-    NotingPort(port, ledger).claim(["jobs"], limit=3)
+    ClaimingPort(port, ledger).claim(["jobs"], limit=3)
 
     assert work(bus, ledger) is ExitCode.DONE
 

@@ -267,17 +267,18 @@ def test_a_settlement_is_tried_again_when_the_store_is_back(make, bus, monkeypat
     assert port.size("jobs").ready == 1
 
 
-@pytest.mark.parametrize("once, code", [(False, 0), (True, 1)])
+@pytest.mark.parametrize("once, code, ran", [(False, 0, 1), (True, 1, 0)])
 def test_a_settlement_is_given_up_when_the_worker_is_told_to_stop(
-    make, bus, monkeypatch, reasons, once, code
+    make, bus, monkeypatch, reasons, once, code, ran
 ):
     worker = make(1, 2, once=once)
     port = bus.connections.port()
-    monkeypatch.setattr(port, "ack_all", away)
+    for verb in ("ack_all", "exchange"):
+        monkeypatch.setattr(port, verb, away)
     monkeypatch.setattr(worker.signals, "wait", lambda limit, bell=None: worker.stop())
 
     assert worker.run() == code
-    assert (RAN, reasons) == ([1], [("signal", 0)])
+    assert (RAN, reasons) == ([1], [("signal", ran)])
     assert port.size("jobs").leased == 1
 
 
@@ -474,14 +475,20 @@ def test_an_attempt_is_injected_where_it_is_asked_for(bus):
 
 def test_the_jobs_of_a_batch_are_claimed_and_acked_together(make, bus, monkeypatch):
     port = bus.connections.port()
-    claims, acks = [], []
-    claim, ack_all = port.claim, port.ack_all
+    steps = []
+    claim, exchange = port.claim, port.exchange
     monkeypatch.setattr(
         port,
         "claim",
-        lambda *queues, **more: claims.append(more["limit"]) or claim(*queues, **more),
+        lambda *queues, **more: steps.append((0, more["limit"])) or claim(*queues, **more),
     )
-    monkeypatch.setattr(port, "ack_all", lambda them: acks.append(len(them)) or ack_all(them))
+    monkeypatch.setattr(
+        port,
+        "exchange",
+        lambda done, *queues, **more: (
+            steps.append((len(done), more["limit"])) or exchange(done, *queues, **more)
+        ),
+    )
     # However slow this machine is just now.
     monkeypatch.setattr("eventbus.worker.hand.ACK_WINDOW", 99)
     monkeypatch.setattr("eventbus.worker.pace.BATCH_TIME", 99)
@@ -490,8 +497,8 @@ def test_the_jobs_of_a_batch_are_claimed_and_acked_together(make, bus, monkeypat
     make(*range(1, 90), stop_when_empty=True).run()
 
     assert list(range(1, 90)) == RAN
-    assert claims[:4] == [1, 4, 16, 64]
-    assert acks == [1, 4, 16, 64, 4]
+    assert [one for one, _ in steps] == [0, 1, 4, 16, 64, 4]
+    assert [most for _, most in steps[:4]] == [1, 4, 16, 64]
 
 
 def test_no_more_is_claimed_than_may_run(make, bus):
