@@ -21,7 +21,8 @@ from eventbus.backends.sql import (
     tally_of,
 )
 from eventbus.backends.sqlite_file import SqliteFile
-from eventbus.queue.envelope import Envelope, Member, valid_id
+from eventbus.queue.envelope import Envelope, Member
+from eventbus.values import valid_id
 
 if TYPE_CHECKING:
     from sqlite3 import Connection

@@ -299,13 +299,53 @@ class StoreMachine(RuleBasedStateMachine):
         lease=leases,
     )
     def claim(self, worker, queues, limit, lease):
+        self.claimed(
+            worker, queues, limit, lease, lambda **options: self.port.claim(queues, **options)
+        )
+
+    @has_claims
+    @rule(
+        pick=picks,
+        worker=st.integers(0, WORKERS - 1),
+        queues=orders_of_queues,
+        limit=st.integers(1, 5),
+        lease=leases,
+    )
+    def exchange(self, pick, worker, queues, limit, lease):
+        """What is done goes, and what is due is taken, both or neither."""
+        done = list(
+            {
+                self.claim_of(pick + more).token: self.claim_of(pick + more) for more in range(2)
+            }.values()
+        )
+        if not self.port.backend.capabilities.exchange:
+            return
+
+        def call(**options):
+            lost, claims = self.port.exchange(done, queues, **options)
+            assert lost == stale
+            return claims
+
+        before = deepcopy(self.model)
+        stale = []
+        for one in done:
+            if (job := self.held(self.model, one)) is None:
+                stale.append(one)
+            else:
+                self.model.ack(job)
+        self.claimed(worker, queues, limit, lease, call, before)
+
+    def claimed(self, worker, queues, limit, lease, call, before=None):
+        """Claim by a call; where that breaks off and nothing was done, it is as it was before."""
         expected = self.model.claimable(self.now, queues, limit, looks_on=self.looks_on)
         wanted = [job.envelope.id for job in expected]
         until = self.later(lease)
         after = deepcopy(self.model) if self.breaking else self.model
+        if before is not None and self.breaking:
+            self.model = before
         jobs = [job for name in wanted for job in after.jobs if job.envelope.id == name]
         try:
-            claims = self.port.claim(queues, limit=limit, lease=lease, token=token_hex(16))
+            claims = call(limit=limit, lease=lease, token=token_hex(16))
         except BackendUnavailable:
             assert self.breaking
             self.mend()

@@ -131,7 +131,17 @@ class Steps:
         return self.run(DISPATCH, way, **more)
 
     def work(self, **more):
-        options = ("--stop-when-empty", "--tries", "1", "--sleep", "0.01", "--lease", "60")
+        # It looks once more, after the last settlement.
+        options = (
+            "--stop-when-empty",
+            "--include-delayed",
+            "--tries",
+            "1",
+            "--sleep",
+            "0.01",
+            "--lease",
+            "60",
+        )
         return self.run(WORK, "steps:bus", *options, **more)
 
     def lines(self, name):

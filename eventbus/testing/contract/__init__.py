@@ -12,6 +12,7 @@ from __future__ import annotations
 from eventbus.testing.contract.batching import Batching
 from eventbus.testing.contract.chaining import Chaining
 from eventbus.testing.contract.claiming import Claiming
+from eventbus.testing.contract.exchanging import Exchanging
 from eventbus.testing.contract.failing import Failing
 from eventbus.testing.contract.limiting import Limiting
 from eventbus.testing.contract.looking import Looking
@@ -28,6 +29,7 @@ class BackendContract(
     Pushing,
     Claiming,
     Settling,
+    Exchanging,
     Failing,
     Looking,
     Telling,
