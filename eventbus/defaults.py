@@ -275,7 +275,7 @@ ACK_WINDOW: Final = 0.02
 
 #: Most jobs that a worker claims at once.
 #: Unit: jobs, >= 1; 1 is no batches (`--batch 1`).
-#: Source: two commits that so many jobs share cost each of them a few microseconds.
+#: Source: a commit that so many jobs share costs each of them a few microseconds.
 BATCH_LIMIT: Final = 200
 
 #: How much work a worker claims at once.

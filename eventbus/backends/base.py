@@ -352,8 +352,7 @@ class Backend(ABC):
         What comes by the acks, the next of a chain, may be claimed at once.
 
         Raises:
-            UnsupportedOption: `exchange` is not declared; this is what a backend does that does not
-                override it.
+            UnsupportedOption: It is not declared; this is what a backend does that does not override it.
         """
         raise UnsupportedOption(backend=self.name, capability="exchange")
 

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from zlib import crc32
 
 from typing_extensions import override
@@ -38,7 +38,7 @@ from eventbus.backends.sql import (
     statements,
     stored_job_of,
 )
-from eventbus.backends.sqlite_claims import anything_due, in_turn, settled, sound
+from eventbus.backends.sqlite_claims import anything_due, settled, taken
 from eventbus.backends.sqlite_driver import load_driver, wal_is_safe
 from eventbus.backends.sqlite_examination import examine_file
 from eventbus.backends.sqlite_file import (
@@ -58,9 +58,6 @@ from eventbus.defaults import (
 )
 from eventbus.errors import InvalidOption, StoreDamaged
 from eventbus.queue.envelope import Envelope, UniqueKey
-
-if TYPE_CHECKING:
-    from sqlite3 import Connection
 
 __all__ = ["SqliteBackend", "load_driver", "wal_is_safe"]
 
@@ -205,30 +202,15 @@ class SqliteBackend(Backend):
             if not due:
                 return []
             with self._file.writing(db):
-                return self._claimed(db, queues, now=now, limit=limit, lease=lease, token=token)
-
-    def _claimed(
-        self,
-        db: Connection,
-        queues: Sequence[str],
-        *,
-        now: int,
-        limit: int,
-        lease: float,
-        token: str,
-    ) -> list[Claim]:
-        """Take what is due, inside a transaction that writes."""
-        values = {"token": token, "until": now + span(lease)}
-        while turn := in_turn(db, queues, now=now, limit=limit):
-            if held := sound(db, turn, token, now=now):
-                numbers = json.dumps(list(held))
-                chosen = {**values, "shared": len(held) > 1, "numbers": numbers}
-                count = db.execute(_SQL["claim"], chosen).rowcount
-                if count != len(held):  # they would be handed out again and again
-                    reason = f"{count} of {len(held)} rows could be held"
-                    raise StoreDamaged(backend=self.name, operation="claim", reason=reason)
-                return list(held.values())
-        return []
+                return taken(
+                    db,
+                    queues,
+                    token,
+                    now=now,
+                    until=now + span(lease),
+                    limit=limit,
+                    where=self.name,
+                )
 
     @override
     def exchange(
@@ -243,7 +225,9 @@ class SqliteBackend(Backend):
         now = self._now()
         with self._file.transaction("exchange") as db:
             stale, rung = settled(db, ("ack",), done, now=now, values={})
-            claims = self._claimed(db, queues, now=now, limit=limit, lease=lease, token=token)
+            claims = taken(
+                db, queues, token, now=now, until=now + span(lease), limit=limit, where=self.name
+            )
         self._bells.ring(rung)
         return stale, claims
 

@@ -10,12 +10,12 @@ from eventbus.backends.base import Claim
 from eventbus.backends.sql import Row, claim_of, flaws, mended, statements
 from eventbus.backends.sqlite_plans import Passing
 from eventbus.defaults import BODY_SIZE_LIMIT
-from eventbus.errors import DecodeError
+from eventbus.errors import DecodeError, StoreDamaged
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-__all__ = ["anything_due", "in_turn", "settled", "sound"]
+__all__ = ["anything_due", "settled", "taken"]
 
 _SQL: Final = statements("sqlite.sql")
 #: Which bodies are read.
@@ -93,7 +93,48 @@ def _value(db: Connection, statement: str, **values: object) -> Any:
     return value
 
 
-def in_turn(db: Connection, queues: Sequence[str], *, now: int, limit: int) -> list[Row]:
+def taken(
+    db: Connection,
+    queues: Sequence[str],
+    token: str,
+    *,
+    now: int,
+    until: int,
+    limit: int,
+    where: str,
+) -> list[Claim]:
+    """
+    Hold what is due, and return its claims.
+
+    Args:
+        db: Inside a transaction that writes.
+        queues: In this order.
+        token: Of the claims.
+        now: The instant, in microseconds.
+        until: When their leases end.
+        limit: Most claims.
+        where: What the store is called in errors.
+
+    Raises:
+        StoreDamaged: Rows cannot be held, and would be handed out again and again.
+    """
+    while turn := _in_turn(db, queues, now=now, limit=limit):
+        if held := _sound(db, turn, token, now=now):
+            chosen = {
+                "token": token,
+                "until": until,
+                "shared": len(held) > 1,
+                "numbers": json.dumps(list(held)),
+            }
+            count = db.execute(_SQL["claim"], chosen).rowcount
+            if count != len(held):
+                reason = f"{count} of {len(held)} rows could be held"
+                raise StoreDamaged(backend=where, operation="claim", reason=reason)
+            return list(held.values())
+    return []
+
+
+def _in_turn(db: Connection, queues: Sequence[str], *, now: int, limit: int) -> list[Row]:
     """Return the rows to claim, in order: one that must be alone, or others."""
     turn: list[Row] = []
     for queue in queues:
@@ -108,7 +149,7 @@ def in_turn(db: Connection, queues: Sequence[str], *, now: int, limit: int) -> l
     return turn
 
 
-def sound(db: Connection, turn: Sequence[Row], token: str, *, now: int) -> dict[int, Claim]:
+def _sound(db: Connection, turn: Sequence[Row], token: str, *, now: int) -> dict[int, Claim]:
     """Return the claims of rows by their numbers; move those that cannot be run to the failed jobs."""
     held: dict[int, Claim] = {}
     members = [row[0] for row in turn if row[2]]

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import ClassVar
@@ -209,7 +209,7 @@ class Hand:
         return self._taken(self._done)
 
     @contextmanager
-    def acking(self, done: list[Claim]) -> Iterator[list[Claim]]:
+    def acking(self, done: list[Claim]) -> Generator[list[Claim]]:
         """Have what was taken acked, and note which of it was lost; where that raises, it is to be acked still."""
         lost: list[Claim] = []
         try:

@@ -150,38 +150,39 @@ def note_failure(event: JobFailed) -> None:
 # What a worker says to its store, and when: for the judge, and for the figures.
 
 
-def witness_acks(sound=Port.ack_all):
-    def ack_all(self, claims):
+def witness_acks(sound):
+    def verb(self, claims, *arguments, **options):
         told = defaultdict(list)
         for claim in claims:
             # A lease thread acknowledges what others ran.
             told[runners.get(claim.envelope.id) or me()].append(claim.envelope.id)
         for name, ids in told.items():
             log.add("told", worker=name, note=" ".join(ids))
-        lost = sound(self, claims)
+        answer = sound(self, claims, *arguments, **options)
         for name, ids in told.items():
             log.add("acked", worker=name, note=" ".join(ids))
             for one in ids:
                 runners.pop(one, None)
-        return lost
+        return answer
 
-    Port.ack_all = ack_all
+    return verb
 
 
-def witness_claims(sound=Port.claim):
-    def claim(self, *arguments, **options):
+def witness_claims(sound):
+    def verb(self, *arguments, **options):
         began = time.perf_counter()
-        claims = sound(self, *arguments, **options)
+        answer = sound(self, *arguments, **options)
         took = (time.perf_counter() - began) * 1000
+        claims = answer[1] if isinstance(answer, tuple) else answer
         log.add("claimed", worker=me(), note=f"{took:.3f} {len(claims)}")
-        return claims
+        return answer
 
-    Port.claim = claim
+    return verb
 
 
-witness_acks()
+Port.ack_all, Port.exchange = witness_acks(Port.ack_all), witness_acks(Port.exchange)
 if os.environ.get("FAULTS_CLAIMS"):
-    witness_claims()
+    Port.claim, Port.exchange = witness_claims(Port.claim), witness_claims(Port.exchange)
 
 
 # What a job can do.

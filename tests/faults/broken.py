@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from attrs import evolve
 from msgspec.structs import replace
 
 from eventbus.backends.base import Claim
@@ -20,6 +21,7 @@ __all__ = ["ack_first", "any_token", "delete_then_decode", "losses_not_counted",
 
 def ack_first() -> None:
     """Acknowledge a job when it is claimed, before it has run: "at most once"."""
+    _in_two_steps()
     claim, ack = SqliteBackend.claim, SqliteBackend.ack
 
     def claim_and_ack(self: SqliteBackend, *args: Any, **options: Any) -> list[Claim]:
@@ -33,12 +35,14 @@ def ack_first() -> None:
 
 def any_token() -> None:
     """Settle a job by its id alone, whoever has it by now."""
+    _in_two_steps()
     for name in ("ack", "release", "bury", "extend"):
         setattr(SqliteBackend, name, _with_the_stored_token(getattr(SqliteBackend, name)))
 
 
 def losses_not_counted() -> None:
     """Hand a job out again without a word of the workers that it cost."""
+    _in_two_steps()
     claim = SqliteBackend.claim
 
     def forgetful(self: SqliteBackend, *args: Any, **options: Any) -> list[Claim]:
@@ -52,6 +56,7 @@ def losses_not_counted() -> None:
 
 def delete_then_decode() -> None:
     """Take a job out of the store, look at its bytes, and stumble."""
+    _in_two_steps()
     claim, ack = SqliteBackend.claim, SqliteBackend.ack
 
     def pop(self: SqliteBackend, *args: Any, **options: Any) -> list[Claim]:
@@ -72,6 +77,12 @@ def delete_then_decode() -> None:
 def never_renewed() -> None:
     """Let the lease of a running job end."""
     SqliteBackend.extend = _all_is_well  # type: ignore[method-assign,assignment]
+
+
+def _in_two_steps() -> None:
+    """Have a worker say `ack` and `claim`, which are what is wrong, and not both in one."""
+    capabilities = evolve(SqliteBackend.capabilities, exchange=False)
+    SqliteBackend.capabilities = capabilities
 
 
 def _all_is_well(_self: SqliteBackend, _claims: Sequence[Claim], **_options: Any) -> list[Claim]:

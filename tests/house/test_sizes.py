@@ -21,10 +21,10 @@ ALLOWED = {
     "eventbus/worker/loop.py::Worker::__init__": 51,  # half of it is the list of its options
     "eventbus/defaults.py": 474,  # one table: what each is, its unit and its source
     "eventbus/errors.py": 856,  # one tree, read from top to bottom
-    "eventbus/backends/port.py": 654,  # more than half of it says what the verbs do
-    "eventbus/backends/port.py::Port": 329,  # one short method for each verb of the contract
-    "eventbus/backends/memory.py::MemoryBackend": 346,  # the same
-    "eventbus/backends/sqlite.py::SqliteBackend": 350,  # the same
+    "eventbus/backends/port.py": 680,  # more than half of it says what the verbs do
+    "eventbus/backends/port.py::Port": 346,  # one short method for each verb of the contract
+    "eventbus/backends/memory.py::MemoryBackend": 359,  # the same
+    "eventbus/backends/sqlite.py::SqliteBackend": 368,  # the same
 }
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

@@ -54,12 +54,12 @@ class Faulty(Port):
 
 
 class Setting:
-    def __init__(self):
+    def __init__(self, **options):
         self.clock = ManualClock()
         self.port = Faulty(MemoryBackend(clock=self.clock))
         self.waits = []
         self.patience = 99
-        self.hand = Hand(self.port, self._try_again)
+        self.hand = Hand(self.port, self._try_again, **options)
 
     def _try_again(self, error):
         self.waits.append(error)
@@ -285,6 +285,73 @@ def test_what_is_done_is_held_until_it_is_acked(setting, window):
     setting.hand.flush()
     assert (setting.hand.has_done, setting.held()) == (False, [])
     assert setting.size() == (0, 2, 0)
+
+
+# Acks that wait for the next claim.
+
+
+@pytest.fixture
+def deferring(window):
+    return Setting(defers=True)
+
+
+def done_of(setting, number):
+    setting.take_up(number)
+    for _ in range(number):
+        setting.hand.ack(setting.begin())
+    setting.hand.let_go()
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_whose_acks_go_with_the_next_claim_writes_none_at_the_end_of_a_batch(deferring, number):
+    done_of(deferring, number)
+
+    assert (deferring.port.calls, len(deferring.held())) == ([], number)
+
+    with deferring.hand.acking(deferring.hand.take_done()) as lost:
+        assert not deferring.hand.has_done
+        assert lost == []
+    assert deferring.held() == []
+
+
+def test_an_ack_whose_lease_may_have_ended_waits_for_no_claim(deferring, monkeypatch):
+    deferring.take_up(1)
+    execution = deferring.begin()
+    deferring.hand.renewed(at=-99)
+
+    deferring.hand.ack(execution)
+
+    assert deferring.port.calls == ["ack 1"]
+
+
+def test_an_ack_that_goes_with_the_next_claim_waits_no_longer_than_the_window(deferring, window):
+    window(0)
+    deferring.take_up(1)
+
+    deferring.hand.ack(deferring.begin())
+
+    assert deferring.port.calls == ["ack 1"]
+
+
+def test_where_the_claim_fails_what_is_done_is_to_be_acked_still(deferring):
+    done_of(deferring, 2)
+
+    with pytest.raises(BackendUnavailable), deferring.hand.acking(deferring.hand.take_done()):
+        raise AWAY
+
+    deferring.hand.flush()
+    assert (deferring.port.calls, deferring.held()) == (["ack 2"], [])
+
+
+def test_what_turns_out_lost_as_it_is_acked_with_a_claim_is_told_of(deferring, caplog):
+    done_of(deferring, 2)
+
+    with deferring.hand.acking(done := deferring.hand.take_done()) as lost:
+        lost.append(done[1])
+
+    assert [one.getMessage() for one in caplog.records] == [
+        "the lease of job j1 was lost: another worker has it, or had it"
+    ]
 
 
 # What the lease thread does while a job runs.

@@ -165,6 +165,27 @@ def test_a_claim_takes_the_place_of_the_batch_before_it(written, read, claims):
     assert not read.is_overdue(now=time.monotonic() + 1_000_000)
 
 
+def test_what_is_finished_stands_beside_the_claim_that_is_to_ack_it(written, read, claims):
+    written.takes(claims)
+    written.begins(claims[3])
+    written.runs(0.0)
+    written.ran()
+
+    written.claims(["jobs"], "a1")
+
+    assert ids(read.left().finished) == ids(claims)
+    assert (read.left().running, read.left().waiting) == (None, ())
+    assert read.left().claim == (["jobs"], "a1")
+    assert read.is_empty
+    read.settled()
+    assert ids(read.left().finished) == ids(claims)
+
+    written.takes(claims[:1])
+
+    assert read.left() == Left(finished=(), running=None, waiting=read.left().waiting)
+    assert ids(read.left().waiting) == ids(claims[:1])
+
+
 def test_a_claim_that_does_not_fit_is_not_noted(written, read, claims):
     written.takes(claims)
     written.begins(claims[3])

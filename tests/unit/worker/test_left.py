@@ -95,6 +95,28 @@ def test_what_a_claim_took_is_given_back_although_nobody_noted_what(bus, port, l
     assert port.size("jobs") == Sizes()
 
 
+@pytest.mark.parametrize("was_made", [False, True])
+def test_who_died_as_it_claimed_and_acked_in_one_step_leaves_neither(
+    bus, port, ledger, left, was_made
+):
+    """F1: what had run does not run again, and what was claimed runs at once, whether or not the step was made."""
+    claims = left(running=None)
+    for claim in claims:
+        ledger.begins(claim)
+        ledger.runs(0.0)
+        ledger.ran()
+    bus.dispatch(Ordered(9))
+    ledger.claims(["jobs"], "b1")
+    if was_made:
+        port.exchange(claims, ["jobs"], token="b1")
+
+    assert work(bus, ledger, died="signal 9, SIGKILL") is ExitCode.DONE
+
+    assert RAN == [9]
+    assert port.size("jobs") == Sizes()
+    assert ledger.left() == NOTHING_LEFT
+
+
 def test_a_claim_is_noted_before_it_is_made(bus, port, ledger, monkeypatch):
     bus.listen(note)
     bus.dispatch(Ordered(1))

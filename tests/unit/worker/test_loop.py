@@ -9,7 +9,7 @@ import weakref
 from datetime import timedelta
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from eventbus import (
     Attempt,
@@ -20,6 +20,7 @@ from eventbus import (
     WorkerStopping,
     listens,
 )
+from eventbus.backends.base import Sizes
 from eventbus.errors import (
     BackendError,
     BackendUnavailable,
@@ -499,6 +500,55 @@ def test_the_jobs_of_a_batch_are_claimed_and_acked_together(make, bus, monkeypat
     assert list(range(1, 90)) == RAN
     assert [one for one, _ in steps] == [0, 1, 4, 16, 64, 4]
     assert [most for _, most in steps[:4]] == [1, 4, 16, 64]
+
+
+def test_a_job_that_is_claimed_alone_is_acked_as_the_next_is_claimed(make, bus, monkeypatch):
+    port = bus.connections.port()
+    steps = []
+    for verb in ("claim", "ack_all", "exchange"):
+        call = getattr(port, verb)
+
+        def told(*arguments, verb=verb, call=call, **options):
+            steps.append(verb)
+            return call(*arguments, **options)
+
+        monkeypatch.setattr(port, verb, told)
+
+    make(1, 2, 3, stop_when_empty=True, batch=1).run()
+
+    assert RAN == [1, 2, 3]
+    assert steps == ["claim", "exchange", "exchange", "exchange"]
+
+
+def test_where_the_store_takes_two_steps_so_does_the_worker(make, bus, monkeypatch):
+    port = bus.connections.port()
+    monkeypatch.setattr(
+        port.backend, "capabilities", evolve(port.backend.capabilities, exchange=False)
+    )
+    monkeypatch.setattr(port, "exchange", None)
+
+    make(1, 2, 3, stop_when_empty=True, batch=1).run()
+
+    assert RAN == [1, 2, 3]
+    assert port.size("jobs") == Sizes()
+
+
+@pytest.mark.parametrize(
+    "options", [{"paused_when": lambda: bool(RAN)}, {"once": True}, {"rest": 60.0}, {"max_jobs": 1}]
+)
+def test_no_ack_waits_for_a_claim_that_is_not_made(make, bus, monkeypatch, options):
+    worker = make(1, 2, **options)
+    port, leased = bus.connections.port(), []
+
+    def wait(limit, bell=None):
+        leased.append(port.size("jobs").leased)
+        worker.stop()
+
+    monkeypatch.setattr(worker.signals, "wait", wait)
+
+    worker.run()
+
+    assert (RAN, port.size("jobs").leased, sum(leased)) == ([1], 0, 0)
 
 
 def test_no_more_is_claimed_than_may_run(make, bus):
