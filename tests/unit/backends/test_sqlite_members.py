@@ -57,6 +57,27 @@ def test_a_member_that_cannot_be_run_counts_as_failed(backend):
     assert counts(backend) == (2, 0, 1, 0)
 
 
+@pytest.mark.parametrize("column, of", [("batch", "b"), ("next", "jobs/z"), ("catch", "jobs/z")])
+@pytest.mark.parametrize("verb", ["ack", "exchange"])
+def test_what_became_a_member_since_it_was_claimed_is_one_as_it_is_acked(backend, column, of, verb):
+    opened(backend, "c")
+    backend.push([Envelope(id="a", queue="jobs", body=b"{}"), envelope("z", held=True)])
+    found = claim(backend)
+    alter(backend, f"UPDATE envelopes SET {column} = ? WHERE id = 'a'", of)
+
+    if verb == "ack":
+        assert backend.ack(found) == []
+    else:
+        lost, claims = backend.exchange(found, ["jobs"], limit=9, lease=60, token=token_hex(16))
+        assert lost == []
+        assert [one.envelope.id for one in claims] == ["z"] * (column == "next")
+
+    assert counts(backend) == (1, 1 + (column == "batch"), 0, 0)
+    # Its turn comes, or it goes with what it was to follow.
+    assert len(backend.find(["z"])) == (column != "catch")
+    assert backend.find(["a", "c"]) == []
+
+
 @pytest.mark.parametrize(
     "text",
     [
