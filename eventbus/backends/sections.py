@@ -20,7 +20,7 @@ def sections(script: str) -> Mapping[str, str]:
 
     Example:
         >>> sorted(sections("sqlite.sql"))[:2]
-        ['ack', 'anything_due']
+        ['ack', 'ack_alone']
     """
     text = files("eventbus.backends").joinpath("scripts", script).read_text("utf-8")
     _, *parts = _NAME.split(text)

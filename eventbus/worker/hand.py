@@ -141,10 +141,9 @@ class Hand:
         """
         claim = self._finished(execution, done=True)
         self._ran()
-        now = time.monotonic()
-        # While the lease surely holds, nobody else can have it.
-        is_last = not self._waiting and not (self.defers and now < self._held_until)
-        due = is_last or now - self._done_since >= ACK_WINDOW
+        due = time.monotonic() - self._done_since >= ACK_WINDOW or (
+            not self._waiting and not self._may_wait(claim)
+        )
         lost = self._flushed() if due else []
         self._follows = True
         for one in lost:
@@ -198,6 +197,17 @@ class Hand:
         if done:
             self._persist(lambda: lost.extend(self._acked(done)))
         return lost
+
+    def _may_wait(self, claim: Claim) -> bool:
+        """Tell whether the ack of a job, the last of its batch, may go with the next claim."""
+        # While the lease surely holds, nobody else can have it. And who hears that a member of a batch was
+        # processed wants to see it counted.
+        return (
+            self.defers
+            and claim.envelope.member is None
+            and claim.envelope.id in self._held
+            and time.monotonic() < self._held_until
+        )
 
     @property
     def has_done(self) -> bool:

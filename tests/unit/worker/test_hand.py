@@ -12,7 +12,7 @@ from eventbus.backends.base import Charge
 from eventbus.backends.memory import MemoryBackend
 from eventbus.backends.port import Port
 from eventbus.errors import BackendUnavailable, LeaseLost
-from eventbus.queue.envelope import Envelope
+from eventbus.queue.envelope import Envelope, Member
 from eventbus.queue.execution import Decision, Execution
 from eventbus.queue.lifecycle import Outcome
 from eventbus.testing.clock import ManualClock
@@ -320,6 +320,30 @@ def test_an_ack_whose_lease_may_have_ended_waits_for_no_claim(deferring, monkeyp
     deferring.hand.renewed(at=-99)
 
     deferring.hand.ack(execution)
+
+    assert deferring.port.calls == ["ack 1"]
+
+
+def test_an_ack_whose_lease_was_found_lost_waits_for_no_claim(deferring):
+    [claim] = deferring.take_up(1)
+    execution = deferring.begin()
+    deferring.clock.advance(61)
+    [other] = deferring.port.claim(["q"])
+    deferring.hand.lost([claim])
+
+    with pytest.raises(LeaseLost):
+        deferring.hand.ack(execution)
+
+    assert deferring.port.extend([other]) == []
+
+
+@pytest.mark.parametrize("member", [Member(batch="b"), Member(next=("q", "z"))])
+def test_the_ack_of_a_member_of_a_plan_waits_for_no_claim(deferring, member):
+    """So whoever is told of it sees it counted."""
+    deferring.port.push([Envelope(id="j0", queue="q", body=b"{}", member=member)])
+    deferring.hand.take_up(deferring.port.claim(["q"], lease=60))
+
+    deferring.hand.ack(deferring.begin())
 
     assert deferring.port.calls == ["ack 1"]
 
