@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +27,7 @@ from eventbus.backends.urls import _OPENERS, open_backend
 from eventbus.console.doctor import AT_ONCE
 from eventbus.errors import UnknownOption
 from eventbus.queue.connections import SYNC
+from eventbus.testing.contract import BackendContract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,3 +187,17 @@ def test_the_page_of_redis_allows_what_is_needed_and_no_more():
     assert [set(one) for one in (user[5:], cluster, sentinels[3:], *examining)] == [
         rights(one) for one in (NEEDED, CLUSTER, SENTINELS, EXAMINING, EXAMINING_SENTINELS)
     ]
+
+
+def test_no_part_of_the_contract_hides_what_another_calls_the_same():
+    """Else pytest runs one for both: a test is never run, or a fixture skips what it is not for."""
+    said: dict[str, set[str]] = {}
+    for part in BackendContract.__mro__[1:-1]:
+        for name, one in vars(part).items():
+            if name.startswith("test_") or hasattr(one, "_fixture_function"):
+                said.setdefault(name, set()).add(
+                    inspect.getsource(getattr(one, "_fixture_function", one))
+                )
+
+    assert len(said) > 200
+    assert [name for name, texts in said.items() if len(texts) > 1] == []
