@@ -113,11 +113,7 @@ class Hand:
         self._execution = execution
 
     def let_go(self) -> None:
-        """
-        Hold nothing any more but what is done, and is to be acked with the next claim.
-
-        What could not be settled comes back when its lease ends.
-        """
+        """Hold only what is done, and to be acked still: what could not be settled comes back when its lease ends."""
         with self._lock:
             self._running = self._execution = None
             self._follows = False
@@ -144,7 +140,7 @@ class Hand:
         due = time.monotonic() - self._done_since >= ACK_WINDOW or (
             not self._waiting and not self._may_wait(claim)
         )
-        lost = self._flushed() if due else []
+        lost = self._written(self._taken(self._done)) if due else []
         self._follows = True
         for one in lost:
             if one is not claim:
@@ -188,11 +184,8 @@ class Hand:
         for claim in self._written(done):
             _warn_of_loss(claim)
 
-    def _flushed(self) -> list[Claim]:
-        """Write the acks of what is done; return those that somebody else has."""
-        return self._written(self._taken(self._done))
-
     def _written(self, done: list[Claim]) -> list[Claim]:
+        """Write the acks of what is done; return those that somebody else has."""
         lost: list[Claim] = []
         if done:
             self._persist(lambda: lost.extend(self._acked(done)))
@@ -385,8 +378,6 @@ class Hand:
         while True:
             try:
                 return call()
-            except LeaseLost:
-                raise
             except BackendUnavailable as error:
                 # Around a run that is stuck the process is to end, whatever the store does.
                 if self._seized or not self._try_again(error):
