@@ -29,7 +29,7 @@ from eventbus.backends.limits import LimitStore
 from eventbus.backends.plans import PlanStore
 from eventbus.errors import UnsupportedOption
 from eventbus.queue.envelope import Envelope, UniqueKey
-from eventbus.records import Record
+from eventbus.structs import FrozenStruct
 
 __all__ = [
     "Backend",
@@ -119,7 +119,7 @@ class State(StrEnum):
     HELD = "held"
 
 
-class Claim(Record, frozen=True, kw_only=True):
+class Claim(FrozenStruct, frozen=True, kw_only=True):
     """The temporary right to run one envelope."""
 
     hidden: ClassVar[frozenset[str]] = frozenset({"token"})

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from eventbus.defaults import LIMIT_KEY_LENGTH
 from eventbus.errors import InvalidOption
-from eventbus.records import Record
+from eventbus.structs import FrozenStruct
 from eventbus.values import seconds
 
 __all__ = ["Envelope", "Member", "UniqueKey"]
@@ -62,7 +62,7 @@ class Member:
     held: bool = False
 
 
-class Envelope(Record, frozen=True, kw_only=True, eq=False):
+class Envelope(FrozenStruct, frozen=True, kw_only=True, eq=False):
     """
     The stored form of a job: bytes for the store, and the little that the store must know.
 

@@ -46,15 +46,17 @@ class ClaimingPort(Port):
     ) -> list[Claim]:
         token = token or token_hex(16)
         self._ledger.claims(queues, token)
-        done = [] if self._hand is None else self._hand.take_done()
-        if self._hand is None or not done:
+        if self._hand is None:
             claims = self._port.claim(queues, limit=limit, lease=lease, token=token)
         else:
-            with self._hand.acking(done) as lost:
-                stale, claims = self._port.exchange(
-                    done, queues, limit=limit, lease=lease, token=token
-                )
-                lost += stale
+            with self._hand.acking() as (done, lost):
+                if done:
+                    stale, claims = self._port.exchange(
+                        done, queues, limit=limit, lease=lease, token=token
+                    )
+                    lost += stale
+                else:
+                    claims = self._port.claim(queues, limit=limit, lease=lease, token=token)
         if not claims:
             self._ledger.holds_none()
         return claims

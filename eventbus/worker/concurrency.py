@@ -62,6 +62,7 @@ class _Feed(Rounds):
         **options: Any,
     ) -> None:
         super().__init__(settings, **options)
+        self._claims_from = ClaimingPort(self._port, ledger)
         self.hands = hands(self)
         self._start = start
         self._ledger = ledger
@@ -149,7 +150,7 @@ class LoopCrew:
         self._of_feed = ThreadSignals(signals)
         self._feed = _Feed(
             settings,
-            port=ClaimingPort(port, ledger) if ledger.is_read else port,
+            port=port,
             signals=self._of_feed,
             tally=tally,
             ledger=ledger,

@@ -207,16 +207,14 @@ class Hand:
         """Whether there is something to be acked."""
         return bool(self._done)
 
-    def take_done(self) -> list[Claim]:
-        """Take what is done, to have it acked in another way: within `acking`."""
-        return self._taken(self._done)
-
     @contextmanager
-    def acking(self, done: list[Claim]) -> Generator[list[Claim]]:
-        """Have what was taken acked, and note which of it was lost; where that raises, it is to be acked still."""
+    def acking(self) -> Generator[tuple[list[Claim], list[Claim]]]:
+        """Have what is done acked in the block, which fills in what was lost; where it raises, it is to be acked still."""
+        with self._late:  # as `flush`: what the lease thread was about to ack is acked
+            done = self._taken(self._done)
         lost: list[Claim] = []
         try:
-            yield lost
+            yield done, lost
         except BaseException:
             with self._lock:
                 self._done.extend(done)

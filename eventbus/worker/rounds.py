@@ -66,7 +66,7 @@ class Rounds(ABC):
     ) -> None:
         self._settings = settings
         self._port = port
-        #: What claims go through, where that is something else.
+        #: What claims go through: a subclass has more done with them.
         self._claims_from = port
         self._turns = turns
         self._bus = bus

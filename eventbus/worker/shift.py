@@ -143,19 +143,19 @@ class Shift(Rounds):
         self._ledger.takes(claims)
         if len(claims) > 1:
             self._leases.wake()
-        all_settled = False
+        acks_wait = False
         try:
             while (claim := self.hand.begin()) is not None:
                 self._run(claim)
                 # Jobs that became slow keep no others waiting: whoever is idle takes what has not begun.
                 if self._stops.at_once() or time.monotonic() - began >= slack:
                     break
-            all_settled = not all_here
+            acks_wait = self.hand.defers and not all_here
         finally:
             # Members that have not begun never outlive their batch; acks go with the next claim at the latest.
             try:
                 self.hand.give_back()
-                if not (all_settled and self.hand.defers):
+                if not acks_wait:
                     self.hand.flush()
             finally:
                 self.hand.let_go()
@@ -166,9 +166,7 @@ class Shift(Rounds):
 
     @override
     def _settle(self) -> None:
-        if self.hand.has_done:
-            self.hand.flush()
-            self._ledger.holds_none()
+        self.hand.flush()  # that is noted as finished still: to ack it once more changes nothing
 
     def _run(self, claim: Claim) -> None:
         """Run one job in a context of its own: what it sets in context variables ends with it."""

@@ -214,10 +214,12 @@ class Arena:
             meanwhile()
             if time.monotonic() > over:
                 alive = [process.name for process in self.processes if process.is_alive]
-                last = self.processes[-1].output[-3000:] if self.processes else ""
+                told = "\n".join(
+                    f"{process.name}:\n{process.output[-3000:]}" for process in self.processes[-5:]
+                )
                 pytest.fail(
                     f"not within {deadline:g} s: {said}; alive: {alive}; "
-                    f"waiting: {self.waiting()}\n{last}"
+                    f"waiting: {self.waiting()}\n{told}"
                 )
             pause(0.01)
         return found

@@ -17,7 +17,7 @@ from eventbus.defaults import (
 from eventbus.dispatch.names import declaration, real_module
 from eventbus.errors import DecodeError, EncodeError, UnknownName
 from eventbus.queue.codec.jsontext import JSON, Refused, fitted, parse, text
-from eventbus.records import Record
+from eventbus.structs import FrozenStruct
 from eventbus.text import described, short
 
 __all__ = [
@@ -42,7 +42,7 @@ RAW: Final = "raw"
 KINDS: Final = ("listener", "job", RAW)
 
 
-class Document(Record, frozen=True, kw_only=True):
+class Document(FrozenStruct, frozen=True, kw_only=True):
     """One job, as it is stored."""
 
     hidden: ClassVar[frozenset[str]] = frozenset({"data"})

@@ -308,9 +308,9 @@ def test_whose_acks_go_with_the_next_claim_writes_none_at_the_end_of_a_batch(def
 
     assert (deferring.port.calls, len(deferring.held())) == ([], number)
 
-    with deferring.hand.acking(deferring.hand.take_done()) as lost:
+    with deferring.hand.acking() as (done, lost):
         assert not deferring.hand.has_done
-        assert lost == []
+        assert (len(done), lost) == (number, [])
     assert deferring.held() == []
 
 
@@ -360,7 +360,7 @@ def test_an_ack_that_goes_with_the_next_claim_waits_no_longer_than_the_window(de
 def test_where_the_claim_fails_what_is_done_is_to_be_acked_still(deferring):
     done_of(deferring, 2)
 
-    with pytest.raises(BackendUnavailable), deferring.hand.acking(deferring.hand.take_done()):
+    with pytest.raises(BackendUnavailable), deferring.hand.acking():
         raise AWAY
 
     deferring.hand.flush()
@@ -370,7 +370,7 @@ def test_where_the_claim_fails_what_is_done_is_to_be_acked_still(deferring):
 def test_what_turns_out_lost_as_it_is_acked_with_a_claim_is_told_of(deferring, caplog):
     done_of(deferring, 2)
 
-    with deferring.hand.acking(done := deferring.hand.take_done()) as lost:
+    with deferring.hand.acking() as (done, lost):
         lost.append(done[1])
 
     assert [one.getMessage() for one in caplog.records] == [
@@ -404,11 +404,20 @@ def test_acks_that_could_not_be_written_are_kept_for_the_next_round(setting, win
     assert (setting.port.calls, setting.held()) == (["ack 1"], ["j1", "j2"])
 
 
+def acked_with_a_claim(hand):
+    with hand.acking() as (done, _):
+        if done:
+            hand._port.ack_all(done)
+
+
+@pytest.mark.parametrize("fails", [0, 1])
 @pytest.mark.parametrize(
-    "verb, fails", [("flush", 0), ("flush", 1), ("give_back", 0), ("give_back", 1)]
+    "verb, ends",
+    [("flush", Hand.flush), ("flush", acked_with_a_claim), ("give_back", Hand.give_back)],
+    ids=["flush", "the next claim", "give_back"],
 )
 def test_the_end_of_a_batch_waits_for_what_the_lease_thread_is_settling(
-    setting, window, verb, fails
+    setting, window, verb, ends, fails
 ):
     """F1: else a worker that dies just then is held to hold nothing, and the job waits for its lease."""
     setting.take_up(2)
@@ -430,7 +439,7 @@ def test_the_end_of_a_batch_waits_for_what_the_lease_thread_is_settling(
         with suppress(BackendUnavailable):
             getattr(setting.hand, f"{verb}_late")()
 
-    threads = [threading.Thread(target=late), threading.Thread(target=getattr(setting.hand, verb))]
+    threads = [threading.Thread(target=late), threading.Thread(target=ends, args=(setting.hand,))]
     threads[0].start()
     assert asked.wait(DEADLINE)
     threads[1].start()

@@ -7,17 +7,17 @@ from typing import ClassVar
 import msgspec
 from typing_extensions import override
 
-__all__ = ["Record"]
+__all__ = ["FrozenStruct"]
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class FrozenStruct(msgspec.Struct, frozen=True, kw_only=True):
     """
     A record that cannot be changed, and is made in a tenth of the time that Python code would take.
 
     `msgspec.structs.replace` makes another one like it.
 
     Example:
-        >>> class Door(Record, frozen=True, kw_only=True):
+        >>> class Door(FrozenStruct, frozen=True, kw_only=True):
         ...     hidden = frozenset({"key"})
         ...     number: int
         ...     key: str
